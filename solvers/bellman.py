@@ -1,0 +1,194 @@
+"""Bellman operators of finite Markov decision processes.
+
+For a value v of shape (S,), an action value and the two operators are
+
+    q(s, a)     = r(s, a) + gamma sum_s' P(s' | s, a) v(s')
+    (T v)(s)    = max_a q(s, a)
+    (T_pi v)(s) = sum_a pi(a | s) q(s, a)
+
+Both operators are monotone, and with gamma < 1 contractions of modulus gamma in the supremum norm, with
+fixed points v* and v^pi (Puterman, Markov Decision Processes, 1994, Propositions 6.2.2 to 6.2.4).
+
+The solvers see a model as *decision rows*: state s owns the rows ``first[s] : first[s + 1]`` of P and r, one
+for each of its actions. In a model every state owns A rows; where states have been merged
+(:mod:`.total_reward`) they own different numbers of them.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..models import TabularMDP
+from ..models._checks import BoolArray
+from ..models.outcomes import TransitionMatrix
+from .solution import FloatArray, IntArray
+
+UNIT_ROUNDOFF = 2.0**-53
+
+# Below this many outcomes numpy is quick enough, and numba's start-up would show.
+COMPILED_FROM = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionRows:
+    """A decision process as rows, one for each action of each state.
+
+    Attributes:
+        P: Transition probabilities (R, S), dense or CSR.
+        r: Expected rewards (R,).
+        first: (S + 1,); state s owns the rows ``first[s] : first[s + 1]``, at least one.
+        gamma: Discount in [0, 1].
+        terminal: Mask (S,) of states whose rows stay put and pay 0.
+    """
+
+    P: TransitionMatrix
+    r: FloatArray
+    first: IntArray
+    gamma: float
+    terminal: BoolArray
+
+    @property
+    def n_states(self) -> int:
+        """Number of states S."""
+        return self.terminal.size
+
+    @property
+    def n_actions(self) -> int:
+        """Number of rows of each state where all have the same number, else 0."""
+        n_actions = self.r.size // self.n_states
+        return n_actions if self._is_even else 0
+
+    @cached_property
+    def _is_even(self) -> bool:
+        return bool((np.diff(self.first) == self.r.size // self.n_states).all())
+
+    @cached_property
+    def owner(self) -> IntArray:
+        """State (R,) that owns each row."""
+        return np.repeat(np.arange(self.n_states), np.diff(self.first))
+
+    @cached_property
+    def longest(self) -> int:
+        """Largest number of outcomes of a row."""
+        if isinstance(self.P, np.ndarray):
+            return int(np.count_nonzero(self.P, axis=1).max())
+        return int(np.diff(self.P.indptr).max())
+
+    @cached_property
+    def most_rows(self) -> int:
+        """Largest number of rows of a state."""
+        return int(np.diff(self.first).max())
+
+    @cached_property
+    def mass(self) -> tuple[float, float]:
+        """Bounds on every row's sum of probabilities, true in exact arithmetic."""
+        sums = np.asarray(self.P @ np.ones(self.n_states))
+        slack = (self.longest + 2) * UNIT_ROUNDOFF
+        return float(sums.min()) * (1 - slack), float(sums.max()) * (1 + slack)
+
+    def subset(self, kept: BoolArray) -> "DecisionRows":
+        """The process with some of its rows (R,) only, at least one for each state."""
+        count = np.add.reduceat(kept, self.first[:-1], dtype=np.int64)
+        first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(count)])
+        where = np.flatnonzero(kept)
+        return DecisionRows(self.P[where], self.r[where], first, self.gamma, self.terminal)
+
+    def with_rewards(self, r: FloatArray) -> "DecisionRows":
+        """The same process with other rewards (R,)."""
+        return replace(self, r=r)
+
+
+@dataclass(frozen=True, eq=False)
+class Backup:
+    """One application of T.
+
+    Attributes:
+        value: T v, (S,).
+        choice: A row (S,) that attains the maximum, the first one.
+        low: Least entry of T v - v.
+        high: Greatest entry of T v - v.
+    """
+
+    value: FloatArray
+    choice: IntArray
+    low: float
+    high: float
+
+
+def decision_rows(model: TabularMDP) -> DecisionRows:
+    """The rows of a model; nothing is copied."""
+    first = np.arange(model.n_states + 1) * model.n_actions
+    return DecisionRows(model.P_rows, model.r.reshape(-1), first, model.gamma, model.terminal)
+
+
+def row_values(rows: DecisionRows, v: FloatArray) -> FloatArray:
+    """q as one number for each row, (R,)."""
+    q = np.asarray(rows.P @ v)
+    q *= rows.gamma
+    q += rows.r
+    return q
+
+
+def best_rows(rows: DecisionRows, q: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Greatest entry of q (R,) in each state and the first row that attains it, both (S,)."""
+    if rows.n_actions:
+        choice = rows.first[:-1] + q.reshape(rows.n_states, -1).argmax(axis=1)
+        return q[choice], choice
+    best = cast("FloatArray", np.maximum.reduceat(q, rows.first[:-1]))
+    ties = np.flatnonzero(q == best[rows.owner])
+    return best, ties[np.diff(rows.owner[ties], prepend=-1) > 0]
+
+
+def backup(rows: DecisionRows, v: FloatArray) -> Backup:
+    """Apply T to v (S,)."""
+    if isinstance(rows.P, np.ndarray) or rows.P.nnz < COMPILED_FROM:
+        value, choice = best_rows(rows, row_values(rows, v))
+        change = value - v
+        return Backup(value, choice, float(change.min()), float(change.max()))
+    from .bellman_kernels import csr_backup
+
+    value, choice = np.empty_like(v), np.empty(v.size, dtype=np.int64)
+    P = rows.P
+    low, high = csr_backup(P.data, P.indices, P.indptr, rows.r, rows.first, rows.gamma, v, value, choice)
+    return Backup(value, choice, low, high)
+
+
+def rounding_error(rows: DecisionRows, v: FloatArray) -> float:
+    """Bound on the error of every entry of :func:`row_values`, whatever the order of summation.
+
+    A sum of k products is wrong by at most k u / (1 - k u) sum |p| |v| (Higham, Accuracy and Stability of
+    Numerical Algorithms, 2nd ed., section 3.1), and two more operations follow.
+    """
+    size = float(np.abs(rows.r).max()) + rows.gamma * rows.mass[1] * float(np.abs(v).max())
+    return (rows.longest + 4) * UNIT_ROUNDOFF * size + float(np.finfo(np.float64).tiny)
+
+
+def q_values(model: TabularMDP, v: FloatArray) -> FloatArray:
+    """Action values q(s, a) = r(s, a) + gamma (P_a v)(s) of shape (S, A), for v of shape (S,)."""
+    return row_values(decision_rows(model), v).reshape(model.r.shape)
+
+
+def bellman_operator(model: TabularMDP, v: FloatArray) -> FloatArray:
+    """T v of shape (S,): the maximum of the action values in each state."""
+    return q_values(model, v).max(axis=1)
+
+
+def policy_operator(model: TabularMDP, policy: FloatArray | IntArray, v: FloatArray) -> FloatArray:
+    """T_pi v of shape (S,), for a policy of actions (S,) or of action probabilities (S, A)."""
+    q = q_values(model, v)
+    if policy.ndim == 1:
+        return q[np.arange(model.n_states), policy]
+    return np.einsum("sa,sa->s", policy, q)
+
+
+def greedy_policy(model: TabularMDP, v: FloatArray) -> IntArray:
+    """The first maximising action in each state, (S,)."""
+    return q_values(model, v).argmax(axis=1)
+
+
+def as_csr(P: TransitionMatrix) -> sp.csr_array:
+    """P as a CSR array; a CSR P is returned itself."""
+    return sp.csr_array(P) if isinstance(P, np.ndarray) else P

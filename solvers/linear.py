@@ -1,0 +1,216 @@
+"""Exact solution of linear MDPs and linear Markov games of any size.
+
+With v_H = 0 the action values of a linear MDP are q_h(s, a) = <phi(s, a), w_h>, where
+
+    w_h = theta_h + sum_{s'} mu_h(s') v_{h+1}(s'),        v_h(s) = max_a <phi(s, a), w_h>
+
+(Jin, Yang, Wang, Jordan, COLT 2020, Proposition 2.3). The sum runs over the support of mu_h, so the recursion
+evaluates phi in the states that some measure names and nowhere else: its time and memory do not depend on the
+number of states. A discounted linear game is solved in the same way: play meets no states but those of the
+supports of rho and mu, which form a small Markov game; its value on them gives w = theta + gamma sum mu v.
+
+The certificate is recomputed from the weights alone. In the states that can be met at stage h let v_h be greedy in
+w_h, and let w'_h be one step of the recursion from v_{h+1}. If max_a <phi, w'_h> - v_h <= d_h for all of them, then
+v*_0 <= v_0 + d_0 + ... + d_{H-1}; and below, with the greedy action in place of the maximum, for the value of the
+greedy policy. Rounding is bounded a priori, as in :mod:`.certificates`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models import LinearMarkovGame, LinearMDP, MarkovGame
+from ..models.features import FeatureMap
+from ..models.linear import NEGATIVE_TOLERANCE, LinearLaw
+from .bellman import UNIT_ROUNDOFF
+from .certificates import OUTWARDS, widened
+from .shapley import Pair, shapley_iteration
+from .solution import Certificate, FloatArray, IntArray, Solution, Status, exactness
+
+# Features are evaluated for about this many numbers at a time.
+BLOCK_ENTRIES = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSolution:
+    """The optimum of a linear MDP, in H*d numbers.
+
+    Attributes:
+        phi: The model's features.
+        weights: w_h of every stage (H, d); q_h(s, a) = <phi(s, a), w_h>.
+        initial_states: The states (n,) in which an episode can begin.
+        certificate: Bounds (n,) on the values of these states at stage 0: lower <= v^policy <= v* <= upper.
+        status: How the solver ended.
+        iterations: Number of stages.
+        history: Empty.
+    """
+
+    phi: FeatureMap
+    weights: FloatArray
+    initial_states: IntArray
+    certificate: Certificate
+    status: Status
+    iterations: int
+    history: tuple[float, ...] = ()
+
+    def action_values(self, states: IntArray, h: int) -> FloatArray:
+        """q*_h of all actions (n, A) in states (n,); zero at stage H.
+
+        Raises:
+            ValueError: h is not a stage.
+        """
+        horizon = len(self.weights)
+        if not 0 <= h <= horizon:
+            raise ValueError(f"h is {h}; stages run from 0 to {horizon}")
+        if h == horizon:
+            return np.zeros((len(states), *self.phi.action_shape))
+        return self.phi(states) @ self.weights[h]
+
+    def value(self, states: IntArray, h: int) -> FloatArray:
+        """v*_h (n,) of states (n,); zero at stage H."""
+        return self.action_values(states, h).max(axis=1)
+
+    def policy(self, states: IntArray, h: int) -> IntArray:
+        """An optimal action (n,) in states (n,) at stage h: the first maximiser."""
+        return self.action_values(states, h).argmax(axis=1)
+
+
+def linear_backward_induction(model: LinearMDP) -> LinearSolution:
+    """Optimal weights w_h of a linear MDP."""
+    weights = np.empty((model.horizon, model.dim))
+    for h in range(model.horizon - 1, -1, -1):
+        law = model.stage(h)
+        weights[h] = law.theta
+        if h < model.horizon - 1:
+            weights[h] += law.mu @ _greedy_values(model.phi, law.support, weights[h + 1])
+    states, certificate = certify_weights(model, weights)
+    status = exactness(certificate, np.abs(certificate.upper))
+    return LinearSolution(model.phi, weights, states, certificate, status, model.horizon)
+
+
+def _greedy_values(phi: FeatureMap, states: IntArray, w: FloatArray) -> FloatArray:
+    return np.concatenate([(features @ w).max(axis=1) for features in _blocks(phi, states)])
+
+
+def _blocks(phi: FeatureMap, states: IntArray) -> Iterator[FloatArray]:
+    """Features (n, A, d) of the states, some at a time."""
+    step = max(1, BLOCK_ENTRIES // (int(np.prod(phi.action_shape)) * phi.dim))
+    for begin in range(0, states.size, step):
+        yield phi(states[begin : begin + step])
+
+
+def certify_weights(model: LinearMDP, weights: FloatArray) -> tuple[IntArray, Certificate]:
+    """The states (n,) in which an episode can begin, and bounds (n,) on v* and on the greedy policy there.
+
+    Args:
+        model: The model.
+        weights: Any weights (H, d).
+    """
+    below = above = 0.0
+    states, values = np.zeros(0, dtype=np.int64), np.zeros(0)
+    for h in range(model.horizon - 1, -1, -1):
+        law, states = model.stage(h), _met_states(model, h)
+        stage = _residuals(model, law, states, weights[h], values)
+        below = (stage.low + stage.mass * below) * OUTWARDS
+        above = (stage.high + stage.mass * above) * OUTWARDS
+        values = stage.values
+    lower, upper = np.nextafter(values + below, -np.inf), np.nextafter(values + above, np.inf)
+    return states, Certificate(lower, upper)
+
+
+def _met_states(model: LinearMDP, h: int) -> IntArray:
+    """The states (n,) in which an episode can be at stage h."""
+    if h > 0:
+        return model.stage(h - 1).support
+    rho = model.initial_distribution()
+    return np.unique(rho.states[rho.weights > 0.0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Residuals:
+    """Greedy values (n,) of a stage; how far one step of the recursion may lie below and above; the mass it carries."""
+
+    values: FloatArray
+    low: float
+    high: float
+    mass: float
+
+
+def _residuals(model: LinearMDP, law: LinearLaw, states: IntArray, w: FloatArray, later: FloatArray) -> _Residuals:
+    reached = law.mu[:, : later.size]  # nothing is reached after the last stage
+    backed_w, size = law.theta + reached @ later, np.abs(law.theta) + np.abs(reached) @ np.abs(later)
+    total = law.mu.sum(axis=1)
+    values, change, scale, mass = [], [], 0.0, 0.0
+    for features in _blocks(model.phi, states):
+        q, backed = features @ w, features @ backed_w
+        choice = q.argmax(axis=1)[:, None]
+        values.append(q.max(axis=1))
+        change.append((np.take_along_axis(backed, choice, 1)[:, 0] - values[-1], backed.max(axis=1) - values[-1]))
+        scale = max(scale, float((np.abs(features) @ (size + np.abs(w))).max()))
+        mass = max(mass, float((features @ total).max()))
+    # Four times the bound on a sum of products: a tie may be broken otherwise in a batch of another size.
+    error = 4 * (law.support.size + model.dim + 8) * UNIT_ROUNDOFF * scale
+    if not model.is_mixture:
+        error += NEGATIVE_TOLERANCE * law.support.size * float(np.abs(later).max(initial=0.0))
+    followed, best = (np.concatenate(column) for column in zip(*change, strict=True))
+    low, high = widened(followed, error)[0], widened(best, error)[1]
+    return _Residuals(
+        np.concatenate(values), low, high, mass * (1 + 4 * (model.dim + law.support.size) * UNIT_ROUNDOFF)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LinearGameSolution:
+    """The Nash value of a linear Markov game, in d numbers.
+
+    Attributes:
+        phi: The game's features.
+        weights: w (d,); q(s, a, b) = <phi(s, a, b), w>.
+        states: The states (n,) that play can meet.
+        support: Value, policies (mu (n, A), nu (n, B)) and certificate on these states, and how the solver ended.
+    """
+
+    phi: FeatureMap
+    weights: FloatArray
+    states: IntArray
+    support: Solution[Pair]
+
+    @property
+    def certificate(self) -> Certificate:
+        """Bounds (n,) on the values of the states that play can meet."""
+        return self.support.certificate
+
+    @property
+    def status(self) -> Status:
+        """How the solver ended."""
+        return self.support.status
+
+    def action_values(self, states: IntArray) -> FloatArray:
+        """The payoffs q(s, a, b) of the stage games (n, A, B) in states (n,)."""
+        return self.phi(states) @ self.weights
+
+
+def linear_shapley_iteration(game: LinearMarkovGame, tol: float = 1e-8) -> LinearGameSolution:
+    """Nash value of a linear Markov game, by Shapley iteration on the states that play can meet.
+
+    Args:
+        game: The game.
+        tol: Wanted bound on the certified gap on these states.
+    """
+    states, small = met_game(game)
+    solution = shapley_iteration(small, tol)
+    v = solution.value[np.searchsorted(states, game.law.support)]
+    return LinearGameSolution(game.phi, game.law.theta + game.gamma * (game.law.mu @ v), states, solution)
+
+
+def met_game(game: LinearMarkovGame) -> tuple[IntArray, MarkovGame]:
+    """The states (n,) that play can meet, sorted, and the game on them, whose state i is the i-th of these."""
+    law, rho = game.law, game.initial_distribution()
+    states = np.union1d(law.support, rho.states[rho.weights > 0.0])
+    features = game.phi(states)
+    P = np.zeros((*features.shape[:-1], states.size))
+    P[..., np.searchsorted(states, law.support)] = law.probabilities(features)
+    initial = np.zeros(states.size)
+    np.add.at(initial, np.searchsorted(states, rho.states[rho.weights > 0.0]), rho.weights[rho.weights > 0.0])
+    return states, MarkovGame(P, features @ law.theta, game.gamma, initial)

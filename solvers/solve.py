@@ -1,0 +1,64 @@
+"""The solver that fits a model.
+
+Discounted MDPs get value iteration, whose bounds close fast where chains mix quickly; where they do not, it gives
+way to policy iteration, which goes on from the policy it has found. Without discount policy iteration is the
+method of choice. Finite horizons are solved by backward induction, linear models on the states they can
+meet, games by Shapley iteration.
+"""
+
+from typing import Any, overload
+
+from ..models import FiniteHorizonMDP, LinearMarkovGame, LinearMDP, MarkovGame, TabularMDP
+from .dynamic_programming import backward_induction, policy_iteration, value_iteration
+from .linear import LinearGameSolution, LinearSolution, linear_shapley_iteration
+from .shapley import Pair, shapley_iteration
+from .solution import IntArray, Solution, Status
+
+
+@overload
+def solve(model: TabularMDP | FiniteHorizonMDP, tol: float = 1e-8) -> Solution[IntArray]: ...
+@overload
+def solve(model: MarkovGame, tol: float = 1e-8) -> Solution[Pair]: ...
+@overload
+def solve(model: LinearMDP, tol: float = 1e-8) -> LinearSolution: ...
+@overload
+def solve(model: LinearMarkovGame, tol: float = 1e-8) -> LinearGameSolution: ...
+def solve(model: Any, tol: float = 1e-8) -> Any:
+    """The exact solution of any model, by the solver that fits it.
+
+    Args:
+        model: A TabularMDP, FiniteHorizonMDP, LinearMDP, MarkovGame or LinearMarkovGame.
+        tol: Wanted bound on the certified gap of the iterative solvers.
+
+    Returns:
+        Solution; for linear models :class:`LinearSolution` or :class:`LinearGameSolution`.
+
+    Raises:
+        TypeError: The model is of none of these types.
+        ValueError: As the solvers do.
+    """
+    match model:
+        case TabularMDP():
+            return _solve_mdp(model, tol)
+        case FiniteHorizonMDP() | LinearMDP():
+            return backward_induction(model)
+        case MarkovGame():
+            return shapley_iteration(model, tol)
+        case LinearMarkovGame():
+            return linear_shapley_iteration(model, tol)
+        case _:
+            raise TypeError(f"model is a {type(model).__name__}; pass one of the models of lookahead_rl.models")
+
+
+def _solve_mdp(model: TabularMDP, tol: float) -> Solution[IntArray]:
+    if model.gamma == 1.0:
+        return policy_iteration(model, tol)
+    quick = value_iteration(model, tol, max_iterations=_quick_sweeps(model))
+    if quick.status is not Status.ITERATION_LIMIT:
+        return quick
+    return policy_iteration(model, tol, start=quick.policy)
+
+
+def _quick_sweeps(model: TabularMDP) -> int:
+    """Sweeps after which policy iteration is the better bet: those that cost as much as a few exact evaluations."""
+    return 1000 if model.is_sparse else 20 + model.n_states // model.n_actions
