@@ -267,7 +267,7 @@ def van_der_wal() -> MarkovGame:
     """Van der Wal's game, on which naive policy iteration cycles; gamma = 3/4, V* = (8, 0).
 
     One live state with r = [[3, 6], [2, 1]]; (row 0, column 1) ends the game with probability 2/3. The
-    saddle point is pure, (row 0, column 0). From V = 0, solving the matrix games and evaluating the joint
+    saddle point is pure, (row 0, column 1). From V = 0, solving the matrix games and evaluating the joint
     policy gives V(0) = 12, 4, 12, 4, ... (Van der Wal, Discounted Markov Games: Generalized Policy
     Iteration Method, Journal of Optimization Theory and Applications 25, 1978, pp. 125-138).
     """

@@ -1,0 +1,257 @@
+"""Generative models of our models: any state, any action, in batches.
+
+Every environment steps through one of these, so what a planner samples and what an agent plays are the same law by
+construction. State codes are s, or h*S + s where the horizon is finite; the action of a game is the pair (a, b)
+coded as a*B + b.
+"""
+
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..models import FiniteHorizonMDP, MarkovGame, ModelError, Outcomes, TabularMDP, Transitions
+from ..models.linear import LinearMarkovGame, LinearMDP, Measures
+from ..models.measures import FiniteSupportMeasures
+from ..models.outcomes import outcomes_of
+from . import sampling_kernels as kernels
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+TabularModel = TabularMDP | FiniteHorizonMDP | MarkovGame
+LinearModel = LinearMDP | LinearMarkovGame
+Model = TabularModel | LinearModel
+
+
+MOST_CODES = np.iinfo(np.int64).max
+
+
+class TabularLaw(NamedTuple):
+    """The leading arguments of every kernel in :mod:`~lookahead_rl.envs.sampling_kernels`, described there."""
+
+    indptr: IntArray
+    outcomes: NDArray[np.void]
+    stage_rewards: FloatArray
+    n_states: int
+    n_actions: int
+    law_codes: int
+    horizon: int
+    ragged: bool
+
+
+class TabularSimulator:
+    """The generative model of a TabularMDP, a FiniteHorizonMDP or a MarkovGame.
+
+    A finite horizon is not unrolled: a law that is the same at every stage is held once. Sampling from a terminal
+    state, or from a code of stage H, stays there, pays nothing and is terminated.
+
+    Args:
+        model: What to sample from.
+    """
+
+    def __init__(self, model: TabularModel) -> None:
+        self._law = tabular_law(model)
+        self._n_codes = self._law.n_states * (self._law.horizon + 1)
+
+    @property
+    def n_states(self) -> int:
+        """Number of state codes: S, or (H + 1)*S."""
+        return self._n_codes
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions: A, or A*B in a game."""
+        return self._law.n_actions
+
+    def sample(self, states: ArrayLike, actions: ArrayLike, rng: np.random.Generator) -> Transitions:
+        """One transition for each state and action; one uniform number is drawn for each.
+
+        Args:
+            states: (n,) codes.
+            actions: (n,) actions.
+            rng: Where the randomness comes from.
+
+        Raises:
+            ModelError: A state or action is out of range, or no action of that state in a game; nothing is sampled.
+        """
+        states, actions = paired_codes(states, actions)
+        moved = _empty_transitions(states.size)
+        illegal = kernels.sample(
+            *self._law, states, actions, rng.random(states.size),
+            moved.next_states, moved.rewards, moved.terminated, moved.probabilities,
+        )  # fmt: skip
+        if illegal >= 0:
+            refuse(illegal, states, actions, self.n_states, self.n_actions)
+        return moved
+
+    def initial_states(self, n: int, rng: np.random.Generator) -> IntArray:
+        """n independent draws from rho, as codes (n,)."""
+        states = np.empty(n, np.int64)
+        kernels.draw_initial(self._law.indptr, self._law.outcomes, rng.random(n), states)
+        return states
+
+
+class LinearSimulator:
+    """The generative model of a LinearMDP or a LinearMarkovGame whose law is a mixture, at any number of states.
+
+    With features on the simplex and probability measures, s' is drawn from mu_i, i ~ phi(s, a), at a cost that does not
+    depend on the number of states.
+
+    Args:
+        model: What to sample from; ``model.is_mixture`` must hold.
+
+    Raises:
+        ModelError: The features or measures are signed, so that there are no components to draw; or there are more
+            state codes than int64 numbers.
+    """
+
+    def __init__(self, model: LinearModel) -> None:
+        if not model.is_mixture:
+            raise ModelError("phi or mu is signed, so the law is no mixture to sample from; use model.to_tabular()")
+        horizon = model.horizon if isinstance(model, LinearMDP) else 0
+        if model.n_states * (horizon + 1) > MOST_CODES:
+            raise ModelError(
+                f"{model.n_states} states at {horizon + 1} stages have codes beyond int64; use fewer states"
+            )
+        mu = _finite_support(model.mu)
+        families = (-1, *mu.weights.shape[-2:])
+        self._phi = model.phi
+        self._horizon = horizon
+        self._support, self._weights = mu.states.reshape(families), mu.weights.reshape(families)
+        self._theta = np.atleast_2d(model.theta)
+        rho = model.initial_distribution()
+        self._starts, self._rho = rho.states[rho.weights > 0], np.cumsum(rho.weights[rho.weights > 0])
+
+    @property
+    def n_states(self) -> int:
+        """Number of state codes: (H + 1)*S, or S in a game."""
+        return self._phi.n_states * (self._horizon + 1)
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions: A, or A*B in a game."""
+        return int(np.prod(self._phi.action_shape))
+
+    def sample(self, states: ArrayLike, actions: ArrayLike, rng: np.random.Generator) -> Transitions:
+        """One transition for each state and action; two uniform numbers are drawn for each.
+
+        Args:
+            states: (n,) codes.
+            actions: (n,) actions.
+            rng: Where the randomness comes from.
+
+        Raises:
+            ModelError: A state or action is out of range; nothing is sampled.
+        """
+        states, actions = paired_codes(states, actions)
+        illegal = (states < 0) | (states >= self.n_states) | (actions < 0) | (actions >= self.n_actions)
+        if illegal.any():
+            refuse(int(np.argmax(illegal)), states, actions, self.n_states, self.n_actions)
+        moved = _empty_transitions(states.size)
+        kernels.sample_mixture(
+            self._phi.n_states, self._horizon, self._support, self._weights, self._theta,
+            states, self._phi.at(states % self._phi.n_states, actions), rng.random((states.size, 2)),
+            moved.next_states, moved.rewards, moved.terminated, moved.probabilities,
+        )  # fmt: skip
+        return moved
+
+    def initial_states(self, n: int, rng: np.random.Generator) -> IntArray:
+        """n independent draws from rho, as codes (n,)."""
+        drawn = np.searchsorted(self._rho, rng.random(n), side="right")
+        return self._starts[np.minimum(drawn, self._starts.size - 1)]  # the last start takes what rounding leaves
+
+
+Simulator = TabularSimulator | LinearSimulator
+
+
+def simulator_of(model: Model) -> Simulator:
+    """The generative model of any of our models; a linear one with signed features is written out as a table.
+
+    Raises:
+        ModelError: A linear model with signed features is too large for a table.
+    """
+    if not isinstance(model, LinearMDP | LinearMarkovGame):
+        return TabularSimulator(model)
+    return LinearSimulator(model) if model.is_mixture else TabularSimulator(model.to_tabular())
+
+
+def paired_codes(states: ArrayLike, actions: ArrayLike) -> tuple[IntArray, IntArray]:
+    """States and actions as int64 arrays of one length.
+
+    Raises:
+        ModelError: They are not integers, not one-dimensional, or of different lengths.
+    """
+    states, actions = code_array("states", states), code_array("actions", actions)
+    if states.size != actions.size:
+        raise ModelError(f"{states.size} states but {actions.size} actions; pass one action for each state")
+    return states, actions
+
+
+def code_array(name: str, values: ArrayLike) -> IntArray:
+    """Integers as a writable, contiguous int64 array (n,): the one layout the kernels are compiled for."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ModelError(f"{name} has shape {array.shape}; pass a one-dimensional array")
+    if array.dtype.kind not in "iu":
+        raise ModelError(f"{name} has dtype {array.dtype}; pass integers")
+    return array if array.dtype == np.int64 and array.flags.carray else array.astype(np.int64, order="C")
+
+
+def refuse(i: int, states: IntArray, actions: IntArray, n_states: int, n_actions: int) -> NoReturn:
+    """Raise the ModelError that says what is wrong with states[i] or actions[i]."""
+    state, action = int(states[i]), int(actions[i])
+    if not 0 <= state < n_states:
+        refuse_state(i, states, n_states)
+    if not 0 <= action < n_actions:
+        raise ModelError(f"actions[{i}] is {action}; actions run from 0 to {n_actions - 1}")
+    raise ModelError(f"actions[{i}] is {action}, which is not an action of state {state}; see n_actions_0, n_actions_1")
+
+
+def _empty_transitions(n: int) -> Transitions:
+    return Transitions(np.empty(n, np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n))
+
+
+def _finite_support(mu: Measures) -> FiniteSupportMeasures:
+    """Measures given by a table, as measures supported on every state."""
+    if isinstance(mu, FiniteSupportMeasures):
+        return mu
+    return FiniteSupportMeasures(np.broadcast_to(np.arange(mu.shape[-1]), mu.shape), mu)
+
+
+def refuse_state(i: int, states: IntArray, n_states: int) -> NoReturn:
+    """Raise the ModelError that says what is wrong with states[i]."""
+    raise ModelError(f"states[{i}] is {states[i]}; states run from 0 to {n_states - 1}")
+
+
+def tabular_law(model: TabularModel) -> TabularLaw:
+    """The law of a tabular model as the kernels take it."""
+    if isinstance(model, FiniteHorizonMDP):
+        return _finite_law(model)
+    S, rows = model.n_states, model.r.size
+    table = _with_initial(model.outcomes(), model.terminal, model.rho)
+    ragged = isinstance(model, MarkovGame) and model.is_ragged
+    return TabularLaw(*table, np.empty(0), S, rows // S, S, 0, ragged)
+
+
+def _finite_law(model: FiniteHorizonMDP) -> TabularLaw:
+    S, A, H = model.n_states, model.n_actions, model.horizon
+    codes = H * S if model.has_staged_law else S
+    rewards_vary = model.r.ndim == 3 and not model.has_staged_law
+    r = np.zeros((S, A)) if rewards_vary else np.broadcast_to(model.r, (codes // S, S, A))
+    table = _with_initial(outcomes_of(model.P, r, None), model.terminal, model.rho)
+    return TabularLaw(*table, model.r.reshape(-1) if rewards_vary else np.empty(0), S, A, codes, H, False)
+
+
+def _with_initial(outcomes: Outcomes, terminal: BoolArray, rho: FloatArray) -> tuple[IntArray, NDArray[np.void]]:
+    """Row boundaries and outcome records, the initial distribution being the last row."""
+    starts = np.flatnonzero(rho)
+    indptr = np.append(outcomes.indptr, outcomes.indptr[-1] + starts.size)
+    records = np.empty(indptr[-1], dtype=kernels.OUTCOME)
+    records["probability"] = np.concatenate([outcomes.probabilities, rho[starts]])
+    records["reward"] = np.concatenate([outcomes.rewards, np.zeros(starts.size)])
+    records["next_state"] = np.concatenate([outcomes.next_states, starts])
+    records["terminated"] = terminal[records["next_state"]]
+    kernels.fill_aliases(indptr, records)
+    return indptr, records
