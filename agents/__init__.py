@@ -1,0 +1,21 @@
+"""Agents: one contract, one registry, made by name."""
+
+from .base import Agent, Callback, DiscreteAgent
+from .errors import AgentError
+from .registration import register_agents
+from .registry import AgentSpec, agent_ids, agent_spec, load_agent, make_agent, register_agent
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AgentSpec",
+    "Callback",
+    "DiscreteAgent",
+    "agent_ids",
+    "agent_spec",
+    "load_agent",
+    "make_agent",
+    "register_agent",
+]
+
+register_agents()

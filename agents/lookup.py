@@ -1,0 +1,64 @@
+"""From states to observations: a law of actions known by state, asked by what the state shows."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import BoolArray, FloatArray, IntArray
+from .errors import AgentError
+
+BLOCK = 1024  # states observed at a time
+
+
+def one_hot(actions: IntArray, n_actions: int) -> FloatArray:
+    """Laws (n, A) that put all mass on the given actions (n,)."""
+    law = np.zeros((actions.size, n_actions))
+    law[np.arange(actions.size), actions] = 1.0
+    return law
+
+
+def look_up(
+    observe: Callable[[IntArray], NDArray[Any]], law: FloatArray, terminal: BoolArray
+) -> Callable[[NDArray[Any]], FloatArray]:
+    """The law of actions as a function of observations (n, ...).
+
+    Args:
+        observe: What a batch of states shows.
+        law: Action probabilities (S, A) in each state.
+        terminal: Mask (S,) of states in which the episode is over; any action will do there, the law is uniform.
+
+    Returns:
+        The map to action probabilities (n, A); it raises AgentError for what no state shows.
+
+    Raises:
+        AgentError: Two states look the same but need different actions; no policy of the observation can do both.
+    """
+    law = np.where(terminal[:, None], 1.0 / law.shape[1], law)
+    rows: dict[bytes, int] = {}
+    # Live states first: a terminal state may look like one of them, and then the live one's action is meant.
+    for states in np.array_split(np.argsort(terminal, kind="stable"), 1 + len(law) // BLOCK):
+        for state, key in zip(states, _keys(observe(states)), strict=True):
+            known = rows.setdefault(key, state)
+            if not terminal[state] and (law[known] != law[state]).any():
+                raise AgentError(
+                    f"states {known} and {state} look the same but need different actions; make the environment "
+                    'with observation="state", or leave out the wrapper that hides the difference'
+                )
+
+    def law_at(observations: NDArray[Any]) -> FloatArray:
+        found = np.array([rows.get(key, -1) for key in _keys(observations)], dtype=np.int64)
+        if (found < 0).any():
+            i = int(np.argmin(found))
+            raise AgentError(f"observation {i} of the batch, {observations[i]}, is shown by no state of the model")
+        return law[found]
+
+    return law_at
+
+
+def _keys(observations: NDArray[Any]) -> list[bytes]:
+    """Digests of a batch of observations, equal for equal ones (0.0 and -0.0 among them)."""
+    rows = np.ascontiguousarray(observations + observations.dtype.type(0)).reshape(len(observations), -1)
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]

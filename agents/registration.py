@@ -1,0 +1,21 @@
+"""Registration of every agent of this package, by name only."""
+
+from .registry import register_agent
+
+STABLE_BASELINES = ("PPO", "A2C", "DQN", "SAC")
+
+
+def register_agents() -> None:
+    """Register the agents; nothing is imported before one is made."""
+    register_agent("Random-v0", "lookahead_rl.agents.baselines:RandomAgent")
+    register_agent("UniformGame-v0", "lookahead_rl.agents.baselines:UniformGameAgent")
+    register_agent("ValueIteration-v0", "lookahead_rl.agents.planners:ValueIterationAgent")
+    register_agent("BackwardInduction-v0", "lookahead_rl.agents.planners:BackwardInductionAgent")
+    register_agent("NashPlanner-v0", "lookahead_rl.agents.planners:NashPlannerAgent")
+    for name in STABLE_BASELINES:
+        register_agent(
+            name,
+            "lookahead_rl.agents.stable_baselines:StableBaselinesAgent",
+            kwargs={"algorithm": f"stable_baselines3:{name}"},
+            extra="deep",
+        )

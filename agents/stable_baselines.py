@@ -1,0 +1,399 @@
+"""Agents of stable-baselines3 (Raffin et al., JMLR 22, 2021) under the contract of this package.
+
+One class wraps any algorithm of stable-baselines3 or of a package built on it; ``agent.model`` is the algorithm
+itself. Registering another algorithm is one call:
+
+    register_agent("QRDQN", "lookahead_rl.agents.stable_baselines:StableBaselinesAgent",
+                   kwargs={"algorithm": "sb3_contrib:QRDQN"})
+
+What the wrapper adds to ``algorithm.learn`` and ``algorithm.predict``:
+
+* the policy's law of actions (:func:`action_law`), for exact evaluation;
+* files without pickle: the tensors of networks and optimisers as arrays, everything else as JSON. Replay
+  buffers are not written (as in stable-baselines3): after loading, an off-policy algorithm fills a new one;
+* random states of its own. These algorithms draw from the global generators of numpy, torch and Python; the
+  wrapper exchanges those for the agent's while it works, so that agents disturb neither each other nor their
+  caller. On a GPU torch's device generator remains shared.
+
+The policy is what the algorithm learnt: DQN's epsilon-greedy exploration belongs to its training, not to its
+policy, so ``predict`` and ``action_law`` are greedy (``agent.model.predict`` explores).
+
+``learn`` continues where it stopped. PPO, A2C and SAC take whole rollouts, so learning n steps twice equals
+learning 2n steps once where n is a multiple of a rollout (PPO: ``n_steps`` times the number of environments).
+Schedules (DQN's exploration, ``lin_`` rates) run over the steps known at each call, so there it does not.
+"""
+
+# stable-baselines3 and torch leave many of their types open, which the strict mode would report at each use.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import copy
+import difflib
+import importlib
+import inspect
+import random
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, cast, final
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.save_util import recursive_getattr
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from .base import Agent, FloatArray, RecurrentState, Space, require_callback, require_steps
+from .errors import AgentError
+from .registry import agent_ids, agent_spec
+
+# stable-baselines3 shows a Discrete observation to its networks as a vector with one entry for each value.
+MAX_ONE_HOT = 100_000
+
+# What of an algorithm's progress is neither tensor nor hyperparameter.
+_COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_episode_num",
+    "_n_calls",
+    "exploration_rate",
+    "_current_progress_remaining",
+)
+
+
+@final
+class StableBaselinesAgent(Agent):
+    """An algorithm of stable-baselines3.
+
+    Args:
+        env: A Gymnasium environment, or a VecEnv of stable-baselines3.
+        algorithm: ``"module:Class"`` of the algorithm; one that is registered.
+        seed: Seed of the algorithm, its networks, and the environment while it trains.
+        policy: ``"MlpPolicy"`` and so on; None takes MultiInputPolicy for Dict observations, else MlpPolicy.
+        hyperparameters: Arguments of the algorithm as plain data, such as ``{"n_steps": 512, "policy_kwargs":
+            {"net_arch": [64, 64], "activation_fn": "ReLU"}}``. A rate ``"lin_3e-4"`` falls linearly to 0.
+        device: torch device.
+
+    Attributes:
+        model: The algorithm, an instance of stable-baselines3's BaseAlgorithm.
+
+    Raises:
+        AgentError: The algorithm is not registered, a hyperparameter is unknown or not plain data, or the
+            environment does not suit it.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        algorithm: str,
+        seed: int = 0,
+        policy: str | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        algorithm_class = _algorithm_class(algorithm)
+        _require_environment(env, algorithm_class)
+        self._config: dict[str, Any] = {
+            "algorithm": algorithm,
+            "seed": seed,
+            "policy": policy or _default_policy(env.observation_space),
+            "hyperparameters": copy.deepcopy(dict(hyperparameters or {})),
+            "device": device,
+        }
+        # Algorithms write into the dictionaries they are given.
+        arguments = _arguments(algorithm_class, copy.deepcopy(self._config["hyperparameters"]))
+        self._randomness = _Randomness()
+        with self._randomness.installed():
+            self.model = _build(algorithm_class, self._config["policy"], env, arguments, seed, device)
+        self.observation_space = cast("Space", self.model.observation_space)
+        self.action_space = cast("Space", self.model.action_space)
+
+    def learn(self, total_timesteps: int, callback: Any = None, progress_bar: bool = False) -> Self:
+        """Train for at least ``total_timesteps`` more environment steps (whole rollouts).
+
+        ``callback`` is a function (agent, steps), or a callback of stable-baselines3, or a list of these.
+        """
+        total_timesteps = require_steps(total_timesteps)
+        given = cast("list[Any]", callback) if isinstance(callback, list) else [callback]
+        callbacks = [self._as_callback(one) for one in given if one is not None]
+        if progress_bar:
+            callbacks.append(_ProgressBar())
+        with self._randomness.installed():
+            self.model.learn(total_timesteps, CallbackList(callbacks), reset_num_timesteps=False)
+        return self
+
+    def predict(
+        self,
+        observation: Any,
+        state: RecurrentState | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], RecurrentState | None]:
+        """Actions of the policy; a single Discrete action is a numpy scalar."""
+        with self._randomness.installed():
+            actions, state = self.model.policy.predict(observation, state, episode_start, deterministic)
+        return actions[()], state
+
+    def action_probabilities(self, observations: Any) -> FloatArray:
+        """Law of the policy's actions (n, A), exact."""
+        return action_law(self.model, observations)
+
+    def config(self) -> dict[str, Any]:
+        """Algorithm, policy, hyperparameters, seed and device."""
+        return self._config
+
+    def memory(self) -> dict[str, Any]:
+        """Tensors of networks and optimisers, counters, and random states."""
+        parameters = self.model.get_parameters()
+        networks = {name: state for name, state in parameters.items() if not name.endswith("optimizer")}
+        optimizers = {name: state["state"] for name, state in parameters.items() if name.endswith("optimizer")}
+        # The names of further tensors, such as SAC's entropy coefficient; algorithms override it to extend saving.
+        _, tensors = self.model._get_torch_save_params()  # pyright: ignore[reportPrivateUsage]
+        found = vars(self.model)
+        return {
+            "networks": {name: _to_arrays(state) for name, state in networks.items()},
+            "optimizers": {name: _to_arrays(state) for name, state in optimizers.items()},
+            "tensors": {name: _to_arrays(recursive_getattr(self.model, name)) for name in tensors},
+            "counters": {name: found[name] for name in _COUNTERS if name in found},
+            "actions_rng": self.action_space.np_random.bit_generator.state,
+            "randomness": self._randomness.memory(),
+        }
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Take over tensors, counters and random states."""
+        parameters: dict[str, Any] = self.model.get_parameters()
+        for name, state in memory["networks"].items():
+            parameters[name] = _to_tensors(state)
+        for name, state in memory["optimizers"].items():
+            parameters[name]["state"] = {int(i): _to_tensors(entries) for i, entries in state.items()}
+        self.model.set_parameters(parameters, device=self.model.device)
+        for name, array in memory["tensors"].items():
+            if array is not None:
+                recursive_getattr(self.model, name).data = torch.from_numpy(array).to(self.model.device)
+        found = vars(self.model)
+        for name in _COUNTERS:
+            if name in found:
+                setattr(self.model, name, memory["counters"][name])
+        self.action_space.np_random.bit_generator.state = memory["actions_rng"]
+        self._randomness.remember(memory["randomness"])
+
+    def _as_callback(self, callback: object) -> BaseCallback:
+        if isinstance(callback, BaseCallback):
+            return callback
+        function = cast("Callable[[Agent, int], bool | None]", require_callback(callback))
+        return _FunctionCallback(lambda steps: function(self, steps))
+
+
+def action_law(model: BaseAlgorithm | BasePolicy, observations: Any) -> FloatArray:
+    """The law of a policy's actions (n, A) on a batch of n observations, in one pass through its network.
+
+    On-policy algorithms (PPO, A2C) state their action probabilities; others choose one action (DQN: the greedy
+    one), which has probability one.
+
+    Raises:
+        AgentError: The action space is not Discrete.
+    """
+    policy = model if isinstance(model, BasePolicy) else model.policy
+    if not isinstance(policy.action_space, spaces.Discrete):
+        raise AgentError(
+            f"actions are in {policy.action_space}; only a policy over a Discrete space has a law that can be listed"
+        )
+    policy.set_training_mode(False)
+    if isinstance(policy, ActorCriticPolicy):
+        tensor, _ = policy.obs_to_tensor(observations)
+        with torch.no_grad():
+            distribution = cast("torch.distributions.Categorical", policy.get_distribution(tensor).distribution)
+        law = distribution.probs.cpu().numpy().astype(np.float64)
+        # Softmax in float32 misses one by about 1e-7.
+        return law / law.sum(axis=1, keepdims=True)
+    actions, _ = policy.predict(observations, deterministic=True)
+    return np.eye(int(policy.action_space.n))[actions]
+
+
+@final
+class _Randomness:
+    """States of the global generators (random, numpy, torch on the CPU) that belong to one agent."""
+
+    def __init__(self) -> None:
+        self._states = _global_states()
+
+    @contextmanager
+    def installed(self) -> Generator[None]:
+        """Exchange the global states for the agent's, and back."""
+        outside = _global_states()
+        _set_global_states(self._states)
+        try:
+            yield
+        finally:
+            self._states = _global_states()
+            _set_global_states(outside)
+
+    def memory(self) -> dict[str, Any]:
+        """The states as arrays and plain values."""
+        (version, words, gauss), numpy_state, torch_state = self._states
+        return {
+            "python": [version, np.array(words, dtype=np.int64), gauss],
+            "numpy": list(numpy_state),
+            "torch": torch_state.numpy(),
+        }
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Take over states written by :meth:`memory`."""
+        version, words, gauss = memory["python"]
+        python_state = (version, tuple(words.tolist()), gauss)
+        self._states = (python_state, tuple(memory["numpy"]), torch.from_numpy(memory["torch"]))
+
+
+def _global_states() -> tuple[Any, Any, torch.Tensor]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - kept, never drawn from
+
+
+def _set_global_states(states: tuple[Any, Any, torch.Tensor]) -> None:
+    python_state, numpy_state, torch_state = states
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)  # noqa: NPY002 - put back, never drawn from
+    torch.set_rng_state(torch_state)
+
+
+@final
+class _FunctionCallback(BaseCallback):
+    """Calls a function with the number of environment steps taken so far."""
+
+    def __init__(self, function: Callable[[int], bool | None]) -> None:
+        super().__init__()
+        self._function = function
+
+    def _on_step(self) -> bool:
+        return self._function(self.num_timesteps) is not False
+
+
+@final
+class _ProgressBar(BaseCallback):
+    """Environment steps taken, on the terminal; stable-baselines3's own bar needs tqdm."""
+
+    def _on_training_start(self) -> None:
+        self._start = self.model.num_timesteps
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns)
+        self._progress.start()
+        total = self.locals["total_timesteps"] - self._start
+        self._task = self._progress.add_task(type(self.model).__name__, total=total)
+
+    def _on_step(self) -> bool:
+        self._progress.update(self._task, completed=self.num_timesteps - self._start)
+        return True
+
+    def _on_training_end(self) -> None:
+        self._progress.stop()
+
+
+def _algorithm_class(algorithm: str) -> type[BaseAlgorithm]:
+    """The class of a registered algorithm; others are not imported, since the name may come from a file."""
+    registered = {str(agent_spec(name).kwargs.get("algorithm")) for name in agent_ids()}
+    if algorithm not in registered:
+        raise AgentError(f"the algorithm {algorithm!r} is not registered; pass it to register_agent in kwargs first")
+    module_name, _, class_name = algorithm.partition(":")
+    algorithm_class = vars(importlib.import_module(module_name)).get(class_name)
+    if not (isinstance(algorithm_class, type) and issubclass(algorithm_class, BaseAlgorithm)):
+        raise AgentError(f"{algorithm} is not an algorithm of stable-baselines3 (a subclass of its BaseAlgorithm)")
+    return algorithm_class
+
+
+def _require_environment(env: object, algorithm_class: type[BaseAlgorithm]) -> None:
+    name = algorithm_class.__name__
+    if not isinstance(env, gym.Env | VecEnv):
+        raise AgentError(
+            f"{name} plays one agent's side of a Gymnasium environment (or of a VecEnv of stable-baselines3), not "
+            f"{type(env).__name__}; make one with gymnasium.make, not make_vec or pettingzoo"
+        )
+    space = cast("Space", env.observation_space)
+    if isinstance(space, spaces.Discrete) and int(space.n) > MAX_ONE_HOT:
+        raise AgentError(
+            f"{name} would see {space} as vectors of {int(space.n):,} entries, more than {MAX_ONE_HOT:,}; make the "
+            'environment with observation="features", or wrap its observations'
+        )
+
+
+def _default_policy(observation_space: Space) -> str:
+    return "MultiInputPolicy" if isinstance(observation_space, spaces.Dict) else "MlpPolicy"
+
+
+def _build(
+    algorithm_class: type[BaseAlgorithm], policy: str, env: Any, arguments: dict[str, Any], seed: int, device: str
+) -> BaseAlgorithm:
+    """Construct an algorithm, its refusal of an environment told as ours."""
+    try:
+        return algorithm_class(policy, env, seed=seed, device=device, **arguments)
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        raise AgentError(
+            f"{algorithm_class.__name__} refuses observations in {env.observation_space}, actions in "
+            f"{env.action_space}, or its hyperparameters: {error}"
+        ) from error
+
+
+def _arguments(algorithm_class: type[BaseAlgorithm], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters as the algorithm takes them, from plain data."""
+    own = {"self", "policy", "env", "seed", "device", "_init_setup_model"}
+    known = sorted(set(inspect.signature(algorithm_class.__init__).parameters) - own)
+    for name, value in hyperparameters.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3) or known
+            raise AgentError(f"{algorithm_class.__name__} has no hyperparameter {name!r}; near are: {', '.join(near)}")
+        _require_plain(f"hyperparameters[{name!r}]", value)
+    return {name: _argument(name, value) for name, value in hyperparameters.items()}
+
+
+def _require_plain(where: str, value: object) -> None:
+    """Refuse what a file could not hold, before hours of training rather than after."""
+    if isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            _require_plain(f"{where}[{key!r}]", item)
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(cast("list[object]", value)):
+            _require_plain(f"{where}[{i}]", item)
+    elif value is not None and not isinstance(value, bool | int | float | str):
+        raise AgentError(
+            f"{where} is {value!r}; use plain numbers, text, lists and dictionaries, such as 'ReLU' for "
+            "torch.nn.ReLU and 'lin_3e-4' for a rate that falls linearly to 0"
+        )
+
+
+def _argument(name: str, value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("lin_"):
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    if name == "train_freq" and isinstance(value, list):
+        return tuple(cast("list[Any]", value))
+    if name == "policy_kwargs":
+        named = cast("dict[str, Any]", value)
+        return {key: _activation(item) if key == "activation_fn" else item for key, item in named.items()}
+    return value
+
+
+def _activation(name: object) -> type[torch.nn.Module]:
+    found = vars(torch.nn).get(str(name))
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise AgentError(f"policy_kwargs['activation_fn'] is {name!r}; name a module of torch.nn, such as 'ReLU'")
+    return found
+
+
+def _to_arrays(value: Any) -> Any:
+    """Tensors in nested dictionaries as arrays; keys as text."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    if isinstance(value, Mapping):
+        return {str(key): _to_arrays(item) for key, item in cast("Mapping[object, Any]", value).items()}
+    return value
+
+
+def _to_tensors(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(cast("NDArray[Any]", value))
+    if isinstance(value, Mapping):
+        return {key: _to_tensors(item) for key, item in cast("Mapping[str, Any]", value).items()}
+    return value
