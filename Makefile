@@ -26,9 +26,6 @@ help:
 demo: .venv/demo.stamp
 	.venv/bin/lookahead-rl demo $(ARGS)
 
-# Two processes of one thread each: small networks and matrices gain nothing from more.
-test test-all: export OMP_NUM_THREADS := 1
-
 test: lint
 	$(PY) -m pytest -n 2 $(ARGS)
 

@@ -1,0 +1,132 @@
+"""How far a pair of policies in a zero-sum Markov game is from equilibrium, exactly.
+
+Fixing one player's policy leaves the other a Markov decision process, whose optimal value is the best response. The sum
+of what the two players gain by best responses,
+
+    NashConv(mu, nu) = max_mu' v^{mu', nu} - min_nu' v^{mu, nu'},
+
+is zero exactly at a Nash equilibrium (Lanctot et al., A Unified Game-Theoretic Approach to Multiagent Reinforcement
+Learning, NeurIPS 2017). Policies are asked for their action probabilities in every state; no play is simulated.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models import LinearMarkovGame, MarkovGame, ModelError
+from ..solvers.best_responses import NashGap, nash_gap
+from ..solvers.linear import met_game
+from ..wrappers.exact_view import GameView, game_view
+from .policies import FloatArray, IntArray, action_table, actions_table, mode
+
+
+@runtime_checkable
+class PlaysSide(Protocol):
+    """An agent made for one side of a game."""
+
+    side: str
+
+
+@dataclass(frozen=True, eq=False)
+class Exploitability:
+    """A pair of policies beside the equilibrium, over n states; numbers without a state are means over rho.
+
+    Attributes:
+        states: The states (n,): all of them; in a LinearMarkovGame those that play can meet.
+        rho: Probability (n,) that an episode starts there.
+        policy_0: Action probabilities (n, A) of player_0.
+        policy_1: Action probabilities (n, B) of player_1.
+        nash_values: Nash value (n,), paid to player_0.
+        gaps: The solvers' answer: the pair's value, both best responses, their certificates.
+    """
+
+    states: IntArray
+    rho: FloatArray
+    policy_0: FloatArray
+    policy_1: FloatArray
+    nash_values: FloatArray
+    gaps: NashGap
+
+    @property
+    def value(self) -> float:
+        """Expected (discounted) return of player_0 when the two policies meet."""
+        return float(self.rho @ self.gaps.value)
+
+    @property
+    def nash_value(self) -> float:
+        """The same for an equilibrium."""
+        return float(self.rho @ self.nash_values)
+
+    @property
+    def gap(self) -> float:
+        """NashConv: what both players together gain by best responses; 0 exactly at an equilibrium."""
+        return float(self.rho @ self.gaps.nash_conv)
+
+    @property
+    def gap_bounds(self) -> tuple[float, float]:
+        """Certified bounds on ``gap``."""
+        certificate = self.gaps.certificate
+        return float(self.rho @ certificate.lower), float(self.rho @ certificate.upper)
+
+    @property
+    def improvements(self) -> tuple[float, float]:
+        """What player_0 and player_1 gain by their best responses; they sum to ``gap``."""
+        best_0, best_1 = self.gaps.best_response_0.value, self.gaps.best_response_1.value
+        return float(self.rho @ (best_0 - self.gaps.value)), float(self.rho @ (self.gaps.value - best_1))
+
+
+def exploitability(
+    game_env: Any, policy_0: Any = None, policy_1: Any = None, *, deterministic: bool = False
+) -> Exploitability:
+    """The exact exploitability of a pair of policies.
+
+    Args:
+        game_env: A PettingZoo game of this package, parallel or AEC.
+        policy_0: Policy of player_0: an agent, anything else :func:`~lookahead_rl.evaluation.audit` takes, an array of
+            actions (S,) or action probabilities (S, A); None is uniform play.
+        policy_1: The same for player_1.
+        deterministic: Take the policies' most likely actions instead of their laws.
+
+    Raises:
+        ModelError: The environment is no such game, a policy does not fit it, or was made for the other side.
+        ValueError: A policy plays an action that is not available (named with its state).
+    """
+    views = game_view(game_env, "player_0"), game_view(game_env, "player_1")
+    states, game, nash_values = _game_to_solve(views[0])
+    mu = _table(policy_0, views[0], "player_0", states, game.n_actions_0)
+    nu = _table(policy_1, views[1], "player_1", states, game.n_actions_1)
+    if deterministic:
+        mu, nu = mode(mu), mode(nu)
+    return Exploitability(states, game.rho, mu, nu, nash_values, nash_gap(game, mu, nu))
+
+
+def _game_to_solve(view: GameView) -> tuple[IntArray, MarkovGame, FloatArray]:
+    """The states that matter, the game on them, its Nash value."""
+    solution = view.solution()
+    if isinstance(view.model, LinearMarkovGame):
+        states, game = met_game(view.model)
+        return states, game, solution.support.value
+    return np.arange(view.model.n_states), view.model, solution.value
+
+
+def _table(policy: Any, view: GameView, side: str, states: IntArray, counts: IntArray) -> FloatArray:
+    """Action probabilities (n, A) of one side in states (n,) in which it has ``counts`` (n,) actions."""
+    n_actions = view.n_actions
+    if policy is None:
+        return (np.arange(n_actions) < counts[:, None]) / counts[:, None]
+    if isinstance(policy, np.ndarray | list):
+        return _array_law(f"policy of {side}", np.asarray(policy), (view.model.n_states, n_actions))[states]
+    if isinstance(policy, PlaysSide) and policy.side != side:
+        raise ModelError(f"the policy of {side} was made for {policy.side}; make it with side={side!r}")
+    return action_table(policy, view.observe, view.observation_space, states, n_actions)
+
+
+def _array_law(name: str, policy: NDArray[Any], shape: tuple[int, int]) -> FloatArray:
+    law = policy.astype(np.float64) if policy.dtype.kind == "f" else actions_table(name, policy, shape[1])
+    if law.shape != shape:
+        raise ModelError(
+            f"{name} has shape {policy.shape}; expected actions of shape {shape[:1]}, or probabilities of shape {shape}"
+        )
+    return law

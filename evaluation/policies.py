@@ -1,0 +1,183 @@
+"""Policies as tables: what a policy does in given states, as exact action probabilities.
+
+Anything that acts can be asked: an agent or any object with ``action_probabilities``, an algorithm or policy of
+stable-baselines3, an object that only has ``predict``, or an array. Policies are asked about all states in a few
+batched passes; none is sampled.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from ..agents import Agent
+from ..models import ModelError, TabularMDP
+from ..models._checks import entry, first, require_distributions, require_finite
+from ..wrappers.exact_view import DecisionProcess
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Space = spaces.Space[Any]
+
+# States are observed in blocks of about this many numbers (as networks see them: one for each value of a Discrete).
+BLOCK_ENTRIES = 2**22
+
+
+@runtime_checkable
+class StatesItsLaw(Protocol):
+    """A policy that says its action probabilities, as every agent of this package does."""
+
+    def action_probabilities(self, observations: Any) -> FloatArray:
+        """Law of the actions (n, A) for a batch of n observations."""
+        ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """A policy of which only the actions are known, as in stable-baselines3's evaluation helpers."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Actions (n,) for a batch of n observations, and the next state of a recurrent policy."""
+        ...
+
+
+def action_table(
+    policy: object,
+    observe: Callable[[IntArray], Any],
+    space: Space,
+    states: IntArray,
+    n_actions: int,
+) -> FloatArray:
+    """The action probabilities (n, A) of a policy in states (n,).
+
+    Args:
+        policy: An object that acts, see the module. One that only has ``predict`` is taken by its deterministic
+            predictions.
+        observe: What a batch of states shows.
+        space: Space of one observation.
+        states: Codes (n,), at least one.
+        n_actions: Number of actions A.
+
+    Raises:
+        ModelError: The policy observes another space, keeps a memory, gives no laws or actions of the right shape, or
+            is no policy at all.
+    """
+    ask = _asker(policy, space, n_actions)
+    n_blocks = 1 + states.size * spaces.flatdim(space) // BLOCK_ENTRIES
+    blocks = np.array_split(states, min(n_blocks, states.size))
+    return np.concatenate([_checked_law(ask(observe(block)), (block.size, n_actions)) for block in blocks])
+
+
+def array_table(policy: NDArray[Any], model: DecisionProcess, states: IntArray) -> FloatArray:
+    """The action probabilities (n, A) that an array gives states (n,).
+
+    Args:
+        policy: Actions (S,) or action probabilities (S, A), S counting observed states; with a finite horizon also
+            one of these for each stage.
+        model: The model.
+        states: Codes (n,).
+
+    Raises:
+        ModelError: Naming the shape or entry at fault.
+    """
+    law = policy if policy.dtype.kind == "f" else actions_table("policy", policy, model.n_actions)
+    if isinstance(model, TabularMDP):
+        shape, staged, index = (model.n_observations, model.n_actions), (), (model.observations[states],)
+    else:
+        shape, staged, index = (model.n_states, model.n_actions), (model.horizon,), np.divmod(states, model.n_states)
+    if law.shape == shape:
+        return _checked_law(law[index[-1]].astype(np.float64), (states.size, model.n_actions))
+    if staged and law.shape == (*staged, *shape):
+        return _checked_law(law[index].astype(np.float64), (states.size, model.n_actions))
+    options = [shape[:1], shape] + ([(*staged, *shape[:1]), (*staged, *shape)] if staged else [])
+    raise ModelError(
+        f"policy has dtype {policy.dtype} and shape {policy.shape}; expected integer actions or float action "
+        f"probabilities of one of the shapes {', '.join(map(str, options))}"
+    )
+
+
+def mode(law: FloatArray) -> FloatArray:
+    """The laws (n, A) that put all mass on the first most likely action."""
+    return np.eye(law.shape[1])[law.argmax(axis=1)]
+
+
+def _checked_law(law: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    if law.shape != shape:
+        raise ModelError(f"policy gives action probabilities of shape {law.shape}; expected (n, A) = {shape}")
+    require_finite("policy", law)
+    require_distributions("policy", law)
+    return law
+
+
+def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], FloatArray]:
+    """The map from batches of observations to action probabilities."""
+    stable_baselines = _stable_baselines_law(policy, space)
+    if stable_baselines is not None:
+        return stable_baselines
+    if isinstance(policy, Agent):
+        _require_space(policy.observation_space, space)
+    if isinstance(policy, StatesItsLaw):
+        return lambda observations: np.asarray(policy.action_probabilities(observations), dtype=np.float64)
+    if isinstance(policy, Predicts):
+        return lambda observations: _predicted(policy, observations, n_actions)
+    raise ModelError(
+        f"policy is {type(policy).__name__}; pass an agent, a model of stable-baselines3, an object with "
+        "action_probabilities(observations) or predict(observations), or an array of actions or action probabilities"
+    )
+
+
+def _stable_baselines_law(policy: object, space: Space) -> Callable[[Any], FloatArray] | None:
+    """The law of a stable-baselines3 model, or None for other policies."""
+    if "stable_baselines3" not in sys.modules:
+        return None  # then the policy is none of its models, and importing it (and torch) would be for nothing
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.policies import BasePolicy
+
+    from ..agents.stable_baselines import StableBaselinesAgent, action_law
+
+    model = policy.model if isinstance(policy, StableBaselinesAgent) else policy
+    if not isinstance(model, BaseAlgorithm | BasePolicy):
+        return None
+    _require_space(cast("Space", model.observation_space), space)
+    normalizer = model.get_vec_normalize_env() if isinstance(model, BaseAlgorithm) else None
+    if normalizer is None:
+        return lambda observations: action_law(model, observations)
+    # Trained behind VecNormalize, the networks expect normalised observations.
+    return lambda observations: action_law(model, normalizer.normalize_obs(observations))
+
+
+def _require_space(expected: Space, shown: Space) -> None:
+    # stable-baselines3 moves the channels of images to the front, and back when it predicts.
+    is_image = isinstance(shown, spaces.Box) and len(shown.shape) == 3
+    if expected != shown and not is_image:
+        raise ModelError(
+            f"policy observes {expected}, but the environment shows {shown}; pass the environment with the "
+            "observations (and the wrappers) the policy was made for"
+        )
+
+
+def _predicted(policy: Predicts, observations: Any, n_actions: int) -> FloatArray:
+    """One-hot laws (n, A) of deterministic predictions."""
+    actions, state = policy.predict(observations, deterministic=True)
+    if state is not None:
+        raise ModelError(
+            f"policy {type(policy).__name__} keeps a memory (predict returned a state), so what it does is no function "
+            "of the observation and its value cannot be computed by enumeration; estimate it by simulation"
+        )
+    return actions_table("policy.predict(...)", np.asarray(actions), n_actions)
+
+
+def actions_table(name: str, actions: NDArray[Any], n_actions: int) -> FloatArray:
+    """One-hot laws (..., A) of integer actions (...)."""
+    if actions.dtype.kind not in "iu":
+        raise ModelError(f"{name} has dtype {actions.dtype}; actions are integers from 0 to {n_actions - 1}")
+    outside = (actions < 0) | (actions >= n_actions)
+    if outside.any():
+        index = first(outside)
+        raise ModelError(f"{entry(name, index)} is {actions[index]}; actions run from 0 to {n_actions - 1}")
+    return np.eye(n_actions)[actions]

@@ -1,0 +1,28 @@
+"""What the commands share: tables for people, rows for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..evaluation.report import Row, format_cell, replace_text
+
+
+def print_table(console: Console, title: str, rows: Sequence[Row]) -> None:
+    """Print rows that share their keys as one table."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for name in rows[0]:
+        numeric = all(isinstance(row[name], int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(format_cell(value) for value in row.values()))
+    console.print(table)
+
+
+def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as a JSON list of flat objects, replacing an earlier file in one step."""
+    replace_text(path, json.dumps(list(rows), indent=1) + "\n")

@@ -1,0 +1,38 @@
+"""The command line, through its real entry point."""
+
+import json
+
+import pytest
+
+from lookahead_rl.scripts.cli import main
+
+
+def test_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out.startswith("lookahead-rl 0.1.0")
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    assert "demo" in capsys.readouterr().out
+
+
+def test_the_demo_writes_page_and_rows(tmp_path, capsys):
+    main(["demo", "--total-timesteps", "64", "--out", str(tmp_path / "d.html"), "--json", str(tmp_path / "d.json")])
+    shown = capsys.readouterr().out
+    rows = json.loads((tmp_path / "d.json").read_text())
+    assert "<svg" in (tmp_path / "d.html").read_text()
+    assert {row["agent"] for row in rows} >= {"PPO", "DQN", "optimum", "uniform play", "the Nash pair"}
+    assert {row["env_id"] for row in rows} >= {"FrozenLake-v1", "Taxi-v4", "LinearMDP-v0"}
+    assert "0.82353" in shown  # 14/17, computed
+    for row in rows:
+        assert row["value"] <= row["optimal_value"] + 1e-6 or row["env_id"].startswith("lookahead_rl/")
+
+
+def test_a_wrong_folder_is_one_line_and_status_2(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "--total-timesteps", "64", "--out", str(tmp_path / "missing" / "d.html")])
+    assert stop.value.code == 2
+    assert "missing" in capsys.readouterr().err
