@@ -35,7 +35,7 @@ test-all: lint
 lint: .venv/dev.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pyright
+	$(PY) -m pyright --project pyproject.toml
 
 bench: .venv/dev.stamp
 	@for file in benchmarks/[!_]*.py; do echo "$$file"; $(PY) "$$file" || exit 1; done

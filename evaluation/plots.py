@@ -88,7 +88,7 @@ def learning_curves(curves: Mapping[str, Curve], optimal: float, uniform: float)
         axes.set_xlabel("environment steps")
         axes.set_ylabel("exact value of the policy")
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
-        axes.legend(loc="center right")
+        axes.legend(loc="best")
 
     return draw(paint)
 
@@ -97,17 +97,18 @@ def value_map(values: FloatArray, arrows: Sequence[Sequence[str]]) -> str:
     """A grid world's values as shaded cells, each with its number and the optimal action's arrow.
 
     Args:
-        values: (rows, columns) value of each cell.
+        values: (rows, columns) value of each cell; nan where there is none.
         arrows: Text for each cell, such as an arrow, or "" where nothing is chosen.
     """
 
     def paint(axes: "Axes") -> None:
         rows, columns = values.shape
-        axes.imshow(values, cmap="Blues", vmin=0.0, vmax=1.8 * float(values.max()))
+        axes.imshow(values, cmap="Blues", vmin=0.0, vmax=1.8 * float(np.nanmax(values)))
         for i in range(rows):
             for j in range(columns):
                 axes.text(j, i - 0.12, arrows[i][j], ha="center", va="center", fontsize=14)
-                axes.text(j, i + 0.28, f"{values[i, j]:.3f}", ha="center", va="center", fontsize=9)
+                if np.isfinite(values[i, j]):
+                    axes.text(j, i + 0.28, f"{values[i, j]:.3f}", ha="center", va="center", fontsize=9)
         axes.set_axis_off()
 
     return draw(paint, (3.6, 3.4))

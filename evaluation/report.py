@@ -33,6 +33,7 @@ th, td { padding: .38rem .8rem .38rem 0; white-space: nowrap; }
 td { border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; }
 .number { text-align: right; }
+.number + td:not(.number), .number + th:not(.number) { padding-left: 1.2rem; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem; }
 figure { margin: 0; flex: 1 1 20rem; max-width: 33rem; }
 figure svg { width: 100%; height: auto; }

@@ -112,8 +112,11 @@ class Demo:
 
     def _train(self, name: str, task: Task) -> Curve:
         """Exact values of one learner's policy, before, during and after training."""
+        import torch
+
         from ..evaluation.callbacks import AuditCallback
 
+        torch.set_num_threads(1)  # networks this small train several times slower with two
         env = gym.make(task.env_id, **task.env_kwargs)
         callback = AuditCallback(env, max(1, self.total_timesteps // AUDITS), gamma=task.gamma)
         agent = make_agent(name, gym.make(task.env_id, **task.env_kwargs), seed=self.seed)
@@ -176,7 +179,7 @@ def _frozen_lake(console: Console) -> Section:
         "on time; with gamma = 0.99 the goal is worth less the later it comes."
     )
     figure = Figure(
-        value_map(solution.value.reshape(4, 4), arrows.reshape(4, 4).tolist()),
+        value_map(np.where(model.terminal, np.nan, solution.value).reshape(4, 4), arrows.reshape(4, 4).tolist()),
         "Largest probability of success from each cell, and an action that attains it (the ice is slippery); "
         "H: hole, G: goal.",
     )
