@@ -162,7 +162,7 @@ class DiscreteAgent(Agent):
     def __init__(self, observation_space: Space, action_space: Space, seed: int) -> None:
         self.observation_space = observation_space
         self.action_space = action_space
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(require_seed(seed))
 
     @final
     def predict(
@@ -212,12 +212,33 @@ def as_batch(observation: Any, space: Space) -> Any:
     return np.asarray(observation)[None]
 
 
+def checked_batch(observations: Any, space: Space) -> NDArray[Any]:
+    """A batch of observations in the type of its space, nothing being rounded.
+
+    Raises:
+        AgentError: It is no batch, or not of that kind of numbers.
+    """
+    array = np.asarray(observations)
+    if batch_size(array, space) is None:
+        raise AgentError(f"observations has the shape {array.shape} of a single one; pass a batch")
+    dtype = np.dtype(cast("Any", space.dtype))
+    whole = array.dtype.kind in "biu" or (array.dtype.kind == "f" and bool((array == np.round(array)).all()))
+    if not whole and not (array.dtype.kind == dtype.kind == "f"):
+        raise AgentError(f"observations has dtype {array.dtype}; pass {dtype}, as {space} says")
+    return array.astype(dtype)
+
+
 def sample_rows(law: FloatArray, rng: np.random.Generator) -> IntArray:
     """One draw from each row of ``law`` (n, A), by inversion: (n,)."""
     cumulative = law.cumsum(axis=1)
     # Scaling by the row's own sum keeps rounding in the last digit from selecting an action of probability zero.
     thresholds = rng.random(len(law)) * cumulative[:, -1]
     return (cumulative <= thresholds[:, None]).sum(axis=1)
+
+
+def require_seed(seed: object) -> int:
+    """``seed`` as an int >= 0; None would hide what was drawn."""
+    return whole_number("seed", seed, 0)
 
 
 def require_steps(total_timesteps: object) -> int:

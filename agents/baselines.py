@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from ..models import LinearMarkovGame
 from ..wrappers.exact_view import GameView, game_view
-from .base import Agent, DiscreteAgent, FloatArray, RecurrentState, Space, batch_size, require_callback, require_steps
+from .base import (
+    Agent,
+    DiscreteAgent,
+    FloatArray,
+    RecurrentState,
+    Space,
+    batch_size,
+    checked_batch,
+    require_callback,
+    require_seed,
+    require_steps,
+)
 from .errors import AgentError
 from .lookup import look_up
 
@@ -34,8 +45,8 @@ class RandomAgent(Agent):
         self.observation_space: Space = env.observation_space
         self.action_space: Space = env.action_space
         self._bounds = _bounds(self.action_space)
-        self._seed = seed
-        self._rng = np.random.default_rng(seed)
+        self._seed = require_seed(seed)
+        self._rng = np.random.default_rng(self._seed)
 
     def learn(self, total_timesteps: int, callback: Any = None, progress_bar: bool = False) -> Self:
         """Nothing is learnt and no step is taken; the callback is called once."""
@@ -115,7 +126,7 @@ class UniformGameAgent(DiscreteAgent):
 
     def action_probabilities(self, observations: Any) -> FloatArray:
         """One over the number of available actions for each of these, (n, A)."""
-        return self._law(np.asarray(observations, dtype=self.observation_space.dtype))
+        return self._law(checked_batch(observations, self.observation_space))
 
     def config(self) -> dict[str, Any]:
         """Side and seed."""

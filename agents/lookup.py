@@ -1,6 +1,7 @@
 """From states to observations: a law of actions known by state, asked by what the state shows."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,13 @@ BLOCK = 1024  # states observed at a time
 
 
 def one_hot(actions: IntArray, n_actions: int) -> FloatArray:
-    """Laws (n, A) that put all mass on the given actions (n,)."""
+    """Laws (n, A) that put all mass on the given actions (n,).
+
+    Raises:
+        AgentError: They are not actions from 0 to A - 1.
+    """
+    if actions.dtype.kind not in "iu" or actions.ndim != 1 or ((actions < 0) | (actions >= n_actions)).any():
+        raise AgentError(f"a plan holds no list of actions from 0 to {n_actions - 1}; plan again with learn(0)")
     law = np.zeros((actions.size, n_actions))
     law[np.arange(actions.size), actions] = 1.0
     return law
@@ -35,7 +42,10 @@ def look_up(
 
     Raises:
         AgentError: Two states look the same but need different actions; no policy of the observation can do both.
+            Or the law is one of another number of states.
     """
+    if law.shape[:1] != terminal.shape:
+        raise AgentError(f"a plan for {len(law)} states does not fit a model of {terminal.size}; plan again")
     law = np.where(terminal[:, None], 1.0 / law.shape[1], law)
     rows: dict[bytes, int] = {}
     # Live states first: a terminal state may look like one of them, and then the live one's action is meant.
@@ -60,5 +70,6 @@ def look_up(
 
 def _keys(observations: NDArray[Any]) -> list[bytes]:
     """Digests of a batch of observations, equal for equal ones (0.0 and -0.0 among them)."""
-    rows = np.ascontiguousarray(observations + observations.dtype.type(0)).reshape(len(observations), -1)
+    size = math.prod(observations.shape[1:])
+    rows = np.ascontiguousarray(observations + observations.dtype.type(0)).reshape(len(observations), size)
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]

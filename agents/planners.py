@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..models import LinearMarkovGame, LinearMDP, TabularMDP
 from ..wrappers.exact_view import exact_view, game_view
-from .base import DiscreteAgent, FloatArray, Space, require_callback, require_steps
+from .base import DiscreteAgent, FloatArray, Space, checked_batch, require_callback, require_steps
 from .errors import AgentError
 from .lookup import look_up, one_hot
 
@@ -60,7 +60,7 @@ class PlanningAgent(DiscreteAgent):
         """The plan's action probabilities (n, A)."""
         if self._law is None:
             raise AgentError(f"{type(self).__name__} has not planned yet; call learn(0)")
-        return self._law(np.asarray(observations, dtype=self.observation_space.dtype))
+        return self._law(checked_batch(observations, self.observation_space))
 
     @final
     def memory(self) -> dict[str, Any]:

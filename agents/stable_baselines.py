@@ -48,7 +48,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from .base import Agent, FloatArray, RecurrentState, Space, require_callback, require_steps
+from .base import Agent, FloatArray, RecurrentState, Space, require_callback, require_seed, require_steps
 from .errors import AgentError
 from .registry import agent_ids, agent_spec
 
@@ -101,7 +101,7 @@ class StableBaselinesAgent(Agent):
         _require_environment(env, algorithm_class)
         self._config: dict[str, Any] = {
             "algorithm": algorithm,
-            "seed": seed,
+            "seed": require_seed(seed),
             "policy": policy or _default_policy(env.observation_space),
             "hyperparameters": copy.deepcopy(dict(hyperparameters or {})),
             "device": device,

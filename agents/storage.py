@@ -50,15 +50,29 @@ def read_archive(path: Path) -> dict[str, Any]:
         AgentError: The file is not such an archive, is damaged, or comes from a later version.
         FileNotFoundError: There is no such file.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            document = json.loads(_member_bytes(archive, _CONTENT))
-            _require_format(document)
-            return cast("dict[str, Any]", _unpack(document["content"], archive))
-    except (zipfile.BadZipFile, KeyError, EOFError, RecursionError, NotImplementedError, UnicodeDecodeError) as error:
-        raise AgentError(f"{path} is not an agent file, or is damaged: {error}") from error
-    except ValueError as error:
-        raise AgentError(f"{path}: {error}") from error
+    with path.open("rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                document = json.loads(_member_bytes(archive, _CONTENT))
+                return _unpack(_content(document), archive)
+        except _UNREADABLE as error:
+            raise AgentError(f"{path} is not an agent file, or is damaged: {error}") from error
+        except ValueError as error:
+            raise AgentError(f"{path}: {error}") from error
+
+
+# What zipfile, json and numpy may raise on bytes that are no agent, beside ValueError; damaged offsets give OSError.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    UnicodeDecodeError,
+)
 
 
 def _member(i: int) -> str:
@@ -119,9 +133,13 @@ def _read_array(data: bytes) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if fortran_order else "C").copy()
 
 
-def _require_format(document: Any) -> None:
+def _content(document: Any) -> dict[str, Any]:
+    """The content of a document of this format."""
     found = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
     if found.get("format") != FORMAT:
         raise AgentError("it is not an agent file")
     if found.get("version") != VERSION:
         raise AgentError(f"it has version {found.get('version')!r}; this package reads version {VERSION}")
+    if not isinstance(found.get("content"), dict):
+        raise AgentError("it has no content")
+    return cast("dict[str, Any]", found["content"])

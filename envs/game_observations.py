@@ -4,14 +4,15 @@ Both players see the same: ``"state"`` is the state, int64; ``"features"`` a flo
 tabular game and phi(s, ., .) flattened to (A*B*d,) in a linear one, where it determines rewards and transitions.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ..models import LinearMarkovGame, MarkovGame, ModelError, TableFeatures
-from .observations import MOST_INDICATORS, Observer
+from ..models import FeatureMap, LinearMarkovGame, MarkovGame, ModelError, TableFeatures
+from .observations import MOST_INDICATORS, Observer, indicators
 
 Game = MarkovGame | LinearMarkovGame
 
@@ -24,8 +25,13 @@ def game_observer(game: Game, kind: str) -> Observer:
         kind: ``"state"`` or ``"features"``.
 
     Raises:
-        ModelError: Another kind, or indicators of too many states.
+        ModelError: Another kind, indicators of too many states, or no game.
     """
+    if not isinstance(game, Game):
+        raise ModelError(
+            f"game is a {type(game).__name__}; pass a MarkovGame or a LinearMarkovGame "
+            "(decision processes are Gymnasium environments)"
+        )
     if kind == "state":
         return Observer(spaces.Discrete(game.n_states), np.copy)
     if kind != "features":
@@ -52,12 +58,7 @@ def _indicators(n_states: int) -> Observer:
             f'use observation="state" (indicators go up to {MOST_INDICATORS} states)'
         )
 
-    def observe(states: NDArray[np.int64]) -> NDArray[Any]:
-        shown = np.zeros((states.size, n_states), dtype=np.float32)
-        shown[np.arange(states.size), states] = 1.0
-        return shown
-
-    return Observer(spaces.Box(0.0, 1.0, (n_states,), np.float32), observe)
+    return Observer(spaces.Box(0.0, 1.0, (n_states,), np.float32), partial(indicators, n_states))
 
 
 def _linear_features(game: LinearMarkovGame) -> Observer:
@@ -67,7 +68,8 @@ def _linear_features(game: LinearMarkovGame) -> Observer:
         low, high = float(table.min()), float(table.max())
     else:
         low, high = 0.0, 1.0  # a linear game's features are a table or lie on the simplex
-    return Observer(
-        spaces.Box(low, high, (size,), np.float32),
-        lambda states: game.phi(states).reshape(states.size, size).astype(np.float32),
-    )
+    return Observer(spaces.Box(low, high, (size,), np.float32), partial(_flat_features, game.phi, size))
+
+
+def _flat_features(phi: FeatureMap, size: int, states: NDArray[np.int64]) -> NDArray[Any]:
+    return phi(states).reshape(states.size, size).astype(np.float32)

@@ -8,7 +8,6 @@ Players see features unless told otherwise (see :mod:`~lookahead_rl.envs.game_ob
 [state, cycle] whatever the players see, the cycle counted from 1.
 """
 
-import operator
 from functools import cached_property
 from typing import Any, final
 
@@ -25,7 +24,7 @@ from ..solvers import solve
 from .game_observations import Game, action_counts, game_observer, joint_shape
 from .game_rendering import GameRenderer
 from .rendering import Frame, Tape
-from .simulators import code_array, simulator_of
+from .simulators import simulator_of, state_codes
 
 PLAYERS: tuple[str, str] = ("player_0", "player_1")
 RENDER_MODES = ("human", "ansi", "rgb_array")
@@ -105,11 +104,7 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
         Raises:
             ModelError: A state is out of range.
         """
-        checked = code_array("states", states)
-        outside = (checked < 0) | (checked >= self._game.n_states)
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise ModelError(f"states[{i}] is {checked[i]}; states run from 0 to {self._game.n_states - 1}")
+        checked = state_codes(states, self._game.n_states)
         return {player: self._observer.observe(checked) for player in PLAYERS}
 
     @property
@@ -152,7 +147,7 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
         """Play one action of each player.
 
         Raises:
-            ModelError: A player's action is missing, or not available in this state.
+            ModelError: A player's action is missing, or not available in this state; or there is no such player.
             ResetNeeded: No episode is going on.
         """
         moved = self._advance(self._joint(actions))
@@ -222,6 +217,9 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
         """The players' actions (a, b), checked and coded."""
         if not self.agents:
             raise ResetNeeded("no episode is going on; call reset() first")
+        for player in actions:
+            if player not in PLAYERS:
+                raise ModelError(f"actions has an entry for {player!r}; the players are {', '.join(PLAYERS)}")
         counts = action_counts(self._game, self._state)
         a, b = (_available(actions, player, count, self._state) for player, count in zip(PLAYERS, counts, strict=True))
         return np.array([a * self._shape[1] + b])
@@ -256,6 +254,7 @@ def _available(actions: ByPlayer, player: str, count: int, state: int) -> int:
 
 
 def _index(name: str, value: object) -> int:
-    if not isinstance(value, int | np.integer | np.ndarray):
+    number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
         raise ModelError(f"{name} is {value!r}; pass an integer")
-    return operator.index(value)
+    return int(number)

@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from ..models import ModelError
+from ..models._checks import plain_array
 from .game_observations import Game, joint_shape
 from .vector import VectorModelEnv
 
@@ -55,7 +56,7 @@ class VectorGameEnv(VectorActionWrapper):
         Raises:
             ModelError: They are not integers of that shape, or one is out of range.
         """
-        pairs = np.asarray(actions)
+        pairs = plain_array("actions", actions)
         if pairs.shape != (self.num_envs, 2) or pairs.dtype.kind not in "iu":
             raise ModelError(
                 f"actions has dtype {pairs.dtype} and shape {pairs.shape}; pass integers ({self.num_envs}, 2)"
@@ -66,4 +67,5 @@ class VectorGameEnv(VectorActionWrapper):
             raise ModelError(
                 f"actions[{lane}, {player}] is {pairs[lane, player]}; it must be 0 to {self._shape[player] - 1}"
             )
-        return pairs[:, 0] * self._shape[1] + pairs[:, 1]
+        joint = pairs.astype(np.int64)  # narrow integers would wrap around
+        return joint[:, 0] * self._shape[1] + joint[:, 1]

@@ -37,6 +37,7 @@ from ..models import (
     realizable_mdp,
     river_swim,
 )
+from ..models._checks import whole_number
 from .observations import DecisionProcess
 from .tabular import ModelEnv
 from .vector import VectorModelEnv
@@ -96,6 +97,11 @@ class VectorEntryPoint:
         return VectorModelEnv(model, num_envs, max_episode_steps, autoreset_mode, observation, render_mode)
 
 
+def _instance(mdp_seed: int) -> int:
+    """The seed of an instance, refused under its own name."""
+    return whole_number("mdp_seed", mdp_seed, 0)
+
+
 def random_mdp(
     n_states: int = 20, n_actions: int = 4, branching: int = 3, gamma: float = 0.95, mdp_seed: int = 0
 ) -> TabularMDP:
@@ -129,7 +135,7 @@ def random_mdp(
     ## Version History
     * v0: initial version
     """
-    return garnet_mdp(n_states, n_actions, branching, mdp_seed, gamma=gamma)
+    return garnet_mdp(n_states, n_actions, branching, _instance(mdp_seed), gamma=gamma)
 
 
 RandomMDP, RandomMDPVector = EntryPoint(random_mdp), VectorEntryPoint(random_mdp)
@@ -174,7 +180,7 @@ def linear_model(
     ## Version History
     * v0: initial version
     """
-    return random_linear_mdp(n_states, n_actions, dim, horizon, mdp_seed, support=support)
+    return random_linear_mdp(n_states, n_actions, dim, horizon, _instance(mdp_seed), support=support)
 
 
 LinearModel, LinearModelVector = EntryPoint(linear_model), VectorEntryPoint(linear_model)
@@ -212,7 +218,7 @@ def hard_linear_model(horizon: int = 6, dim: int = 5, n_episodes: int = 1000, md
     ## Version History
     * v0: initial version
     """
-    return hard_linear_mdp(horizon, dim, n_episodes, mdp_seed)
+    return hard_linear_mdp(horizon, dim, n_episodes, _instance(mdp_seed))
 
 
 HardLinearMDP, HardLinearMDPVector = EntryPoint(hard_linear_model), VectorEntryPoint(hard_linear_model)
@@ -256,7 +262,7 @@ def realizable_model(
     ## Version History
     * v0: initial version
     """
-    return realizable_mdp(n_states, n_actions, horizon, dim, mdp_seed, stochastic=stochastic).model
+    return realizable_mdp(n_states, n_actions, horizon, dim, _instance(mdp_seed), stochastic=stochastic).model
 
 
 RealizableMDP, RealizableMDPVector = EntryPoint(realizable_model), VectorEntryPoint(realizable_model)
@@ -293,7 +299,7 @@ def needle_model(n_actions: int = 4, horizon: int = 5, dim: int = 8, mdp_seed: i
     ## Version History
     * v0: initial version
     """
-    return needle_mdp(n_actions, horizon, dim, mdp_seed).model
+    return needle_mdp(n_actions, horizon, dim, _instance(mdp_seed)).model
 
 
 NeedleMDP, NeedleMDPVector = EntryPoint(needle_model), VectorEntryPoint(needle_model)
@@ -366,7 +372,7 @@ def deep_sea_model(size: int = 10, mdp_seed: int = 0) -> FiniteHorizonMDP:
     ## Version History
     * v0: initial version
     """
-    return deep_sea(size, mdp_seed)
+    return deep_sea(size, _instance(mdp_seed))
 
 
 DeepSea, DeepSeaVector = EntryPoint(deep_sea_model), VectorEntryPoint(deep_sea_model)
@@ -410,7 +416,7 @@ def tabular_model(
     * v0: initial version
     """
     if model_path is None:
-        source = gym.make(env_id or "FrozenLake-v1", **(env_kwargs or {}))
+        source = gym.make("FrozenLake-v1" if env_id is None else env_id, **(env_kwargs or {}))
         return from_gymnasium(source, 0.99 if gamma is None else gamma)
     if env_id is not None or env_kwargs is not None or gamma is not None:
         raise ModelError("model_path goes alone: a file has no env_id, no env_kwargs, and a gamma of its own")

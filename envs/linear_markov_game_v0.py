@@ -3,6 +3,7 @@
 from pettingzoo.utils.conversions import aec_wrapper_fn
 
 from ..models import LinearMarkovGame
+from ..models._checks import whole_number
 from ..models.generators import random_linear_game
 from .game_modules import parallel_fn, raw_aec_fn, vector_fn
 
@@ -48,7 +49,8 @@ def game(
         gamma: Discount.
         game_seed: Which game; ``reset(seed=)`` chooses the episodes.
     """
-    return random_linear_game(n_states, n_actions_0, n_actions_1, dim, game_seed, gamma=gamma, support=support)
+    seed = whole_number("game_seed", game_seed, 0)
+    return random_linear_game(n_states, n_actions_0, n_actions_1, dim, seed, gamma=gamma, support=support)
 
 
 parallel_env = parallel_fn(game, "linear_markov_game_v0")

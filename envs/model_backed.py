@@ -23,7 +23,7 @@ from .game_observations import game_observer
 from .game_rendering import GameRenderer
 from .observations import Observer, observer_of
 from .rendering import Frame, Renderer, Tape
-from .simulators import Model, code_array, refuse_state, simulator_of
+from .simulators import Model, simulator_of, state_codes
 
 RENDER_MODES = ("ansi", "rgb_array")
 SAME_INSTANCE = {"observation", "render_mode", "max_episode_steps", "autoreset_mode", "num_envs", "vectorization_mode"}
@@ -134,11 +134,7 @@ class ModelBacked(ABC, Generic[ModelT]):
         return self._codes
 
     def _valid(self, states: ArrayLike) -> NDArray[np.int64]:
-        codes = code_array("states", states)
-        outside = (codes < 0) | (codes >= self._simulator.n_states)
-        if outside.any():
-            refuse_state(int(np.argmax(outside)), codes, self._simulator.n_states)
-        return codes
+        return state_codes(states, self._simulator.n_states)
 
     def _starts(self, n: int, state: ArrayLike | None, rng: np.random.Generator) -> NDArray[np.int64]:
         """n codes to begin in: drawn from rho, or those asked for by ``options["state"]``."""
@@ -179,8 +175,10 @@ def known_options(options: Mapping[str, Any] | None, *names: str) -> Mapping[str
     """The options of ``reset``, none of them unknown.
 
     Raises:
-        ModelError: Naming the option that is not one of ``names``.
+        ModelError: Naming the option that is not one of ``names``; or options are no mapping.
     """
+    if not isinstance(options, Mapping | None):
+        raise ModelError(f"options is {options!r}; pass a dictionary, or None")
     for name in options or {}:
         if name not in names:
             raise ModelError(f"options has {name!r}; reset knows {', '.join(map(repr, names))}")

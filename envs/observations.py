@@ -15,6 +15,7 @@ The stage indicator has H + 1 entries: the last one says that the episode is ove
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -58,8 +59,9 @@ def observer_of(model: DecisionProcess, kind: str) -> Observer:
         kind: ``"state"`` or ``"features"``.
 
     Raises:
-        ModelError: Another kind, or indicators of more than :data:`MOST_INDICATORS` states.
+        ModelError: Another kind, indicators of more than :data:`MOST_INDICATORS` states, or no decision process.
     """
+    require_process(model)
     if kind == "state":
         return _codes(model)
     if kind != "features":
@@ -69,29 +71,53 @@ def observer_of(model: DecisionProcess, kind: str) -> Observer:
     return _indicators(model) if model.features is None else _feature_table(model.features)
 
 
+def require_process(model: object) -> None:
+    """Raise unless this is a decision process."""
+    if not isinstance(model, DecisionProcess):
+        raise ModelError(
+            f"model is a {type(model).__name__}; pass a TabularMDP, FiniteHorizonMDP or LinearMDP "
+            "(games are PettingZoo environments)"
+        )
+
+
+# What an observer shows is a function of a module with its first arguments given, so that environments can be pickled.
+
+
+def _rows(table: NDArray[Any], codes: NDArray[np.int64]) -> NDArray[Any]:
+    return table[codes]
+
+
+def indicators(width: int, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Indicator vectors (n, width) of codes (n,)."""
+    shown = np.zeros((codes.size, width), dtype=np.float32)
+    shown[np.arange(codes.size), codes] = 1.0
+    return shown
+
+
 def _codes(model: DecisionProcess) -> Observer:
     if isinstance(model, TabularMDP):
-        return Observer(spaces.Discrete(model.n_observations), lambda codes: model.observations[codes])
+        return Observer(spaces.Discrete(model.n_observations), partial(_rows, model.observations))
     return Observer(spaces.Discrete((model.horizon + 1) * model.n_states), np.copy)
 
 
 def _feature_table(features: NDArray[np.float64]) -> Observer:
     table = features.reshape(-1, features.shape[-1]).astype(np.float32)
-    return Observer(spaces.Box(table.min(axis=0), table.max(axis=0), dtype=np.float32), lambda codes: table[codes])
+    return Observer(spaces.Box(table.min(axis=0), table.max(axis=0), dtype=np.float32), partial(_rows, table))
 
 
 def _linear_features(model: LinearMDP) -> Observer:
     low, high = _range_of(model.phi)
     size = model.n_actions * model.dim
     stages = np.eye(model.horizon + 1, dtype=np.float32)
-
-    def observe(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        phi = model.phi(codes % model.n_states).reshape(codes.size, size)
-        return np.concatenate([phi.astype(np.float32), stages[codes // model.n_states]], axis=1)
-
     least = np.append(np.full(size, low, np.float32), np.zeros_like(stages[0]))
     most = np.append(np.full(size, high, np.float32), np.ones_like(stages[0]))
-    return Observer(spaces.Box(least, most, dtype=np.float32), observe)
+    return Observer(spaces.Box(least, most, dtype=np.float32), partial(_phi_and_stage, model.phi, stages))
+
+
+def _phi_and_stage(phi: FeatureMap, stages: NDArray[np.float32], codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    h, s = np.divmod(codes, phi.n_states)
+    features = phi(s).reshape(codes.size, int(np.prod(phi.action_shape)) * phi.dim)
+    return np.concatenate([features.astype(np.float32), stages[h]], axis=1)
 
 
 def _range_of(phi: FeatureMap) -> tuple[float, float]:
@@ -112,21 +138,19 @@ def _indicators(model: TabularMDP | FiniteHorizonMDP) -> Observer:
 
 
 def _state_indicators(model: TabularMDP) -> Observer:
-    def observe(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        shown = np.zeros((codes.size, model.n_observations), dtype=np.float32)
-        shown[np.arange(codes.size), model.observations[codes]] = 1.0
-        return shown
+    seen = model.n_observations
+    return Observer(spaces.Box(0.0, 1.0, (seen,), np.float32), partial(_shown_indicators, seen, model.observations))
 
-    return Observer(spaces.Box(0.0, 1.0, (model.n_observations,), np.float32), observe)
+
+def _shown_indicators(width: int, observations: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    return indicators(width, observations[codes])
 
 
 def _staged_indicators(model: FiniteHorizonMDP) -> Observer:
-    S = model.n_states
+    S, stages = model.n_states, model.horizon + 1
+    return Observer(spaces.Box(0.0, 1.0, (S + stages,), np.float32), partial(_indicator_pairs, S, stages))
 
-    def observe(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        shown = np.zeros((codes.size, S + model.horizon + 1), dtype=np.float32)
-        shown[np.arange(codes.size), codes % S] = 1.0
-        shown[np.arange(codes.size), S + codes // S] = 1.0
-        return shown
 
-    return Observer(spaces.Box(0.0, 1.0, (S + model.horizon + 1,), np.float32), observe)
+def _indicator_pairs(n_states: int, n_stages: int, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    h, s = np.divmod(codes, n_states)
+    return np.concatenate([indicators(n_states, s), indicators(n_stages, h)], axis=1)

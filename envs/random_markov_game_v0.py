@@ -3,6 +3,7 @@
 from pettingzoo.utils.conversions import aec_wrapper_fn
 
 from ..models import MarkovGame
+from ..models._checks import whole_number
 from ..models.generators import garnet_game
 from .game_modules import parallel_fn, raw_aec_fn, vector_fn
 
@@ -44,7 +45,8 @@ def game(
         gamma: Discount.
         game_seed: Which game; ``reset(seed=)`` chooses the episodes.
     """
-    return garnet_game(n_states, n_actions_0, n_actions_1, branching, game_seed, gamma=gamma)
+    seed = whole_number("game_seed", game_seed, 0)
+    return garnet_game(n_states, n_actions_0, n_actions_1, branching, seed, gamma=gamma)
 
 
 parallel_env = parallel_fn(game, "random_markov_game_v0")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..models import FiniteHorizonMDP, MarkovGame, ModelError, Outcomes, TabularMDP, Transitions
+from ..models._checks import plain_array
 from ..models.linear import LinearMarkovGame, LinearMDP, Measures
 from ..models.measures import FiniteSupportMeasures
 from ..models.outcomes import outcomes_of
@@ -170,8 +171,10 @@ def simulator_of(model: Model) -> Simulator:
     """The generative model of any of our models; a linear one with signed features is written out as a table.
 
     Raises:
-        ModelError: A linear model with signed features is too large for a table.
+        ModelError: A linear model with signed features is too large for a table, or this is no model of ours.
     """
+    if not isinstance(model, Model):
+        raise ModelError(f"model is a {type(model).__name__}; pass one of the models of lookahead_rl.models")
     if not isinstance(model, LinearMDP | LinearMarkovGame):
         return TabularSimulator(model)
     return LinearSimulator(model) if model.is_mixture else TabularSimulator(model.to_tabular())
@@ -191,7 +194,7 @@ def paired_codes(states: ArrayLike, actions: ArrayLike) -> tuple[IntArray, IntAr
 
 def code_array(name: str, values: ArrayLike) -> IntArray:
     """Integers as a writable, contiguous int64 array (n,): the one layout the kernels are compiled for."""
-    array = np.asarray(values)
+    array = plain_array(name, values)
     if array.ndim != 1:
         raise ModelError(f"{name} has shape {array.shape}; pass a one-dimensional array")
     if array.dtype.kind not in "iu":
@@ -218,6 +221,19 @@ def _finite_support(mu: Measures) -> FiniteSupportMeasures:
     if isinstance(mu, FiniteSupportMeasures):
         return mu
     return FiniteSupportMeasures(np.broadcast_to(np.arange(mu.shape[-1]), mu.shape), mu)
+
+
+def state_codes(states: ArrayLike, n_states: int) -> IntArray:
+    """States as codes (n,) in [0, n_states).
+
+    Raises:
+        ModelError: Naming the state at fault.
+    """
+    codes = code_array("states", states)
+    outside = (codes < 0) | (codes >= n_states)
+    if outside.any():
+        refuse_state(int(np.argmax(outside)), codes, n_states)
+    return codes
 
 
 def refuse_state(i: int, states: IntArray, n_states: int) -> NoReturn:

@@ -1,6 +1,5 @@
 """The Gymnasium environment of a decision process."""
 
-import operator
 from typing import Any, SupportsIndex, final
 
 import gymnasium as gym
@@ -8,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from .model_backed import RENDER_MODES, ModelBacked, known_options
-from .observations import DecisionProcess
+from .observations import DecisionProcess, require_process
 from .rendering import Frame
 
 
@@ -25,12 +24,13 @@ class ModelEnv(ModelBacked[DecisionProcess], gym.Env[Any, Any]):  # pyright: ign
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
 
     Raises:
-        ModelError: ``observation`` or ``render_mode`` is none of these.
+        ModelError: An argument is none of these.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012  declared by gymnasium.Env
 
     def __init__(self, model: DecisionProcess, observation: str = "state", render_mode: str | None = None) -> None:
+        require_process(model)
         super().__init__(model, observation, render_mode, 1)
         self.observation_space = self._observer.space
         self.action_space = spaces.Discrete(model.n_actions)
@@ -64,10 +64,10 @@ class ModelEnv(ModelBacked[DecisionProcess], gym.Env[Any, Any]):  # pyright: ign
         """Sample one transition; ``info["prob"]`` is the probability of its outcome.
 
         Raises:
-            ModelError: There is no such action.
+            ModelError: It is no integer, or there is no such action.
             ResetNeeded: No episode has begun.
         """
-        moved = self._advance(np.array([operator.index(action)]), self.np_random)
+        moved = self._advance(np.array([action]), self.np_random)
         reward, prob = float(moved.rewards[0]), float(moved.probabilities[0])
         (observation,) = self._observer.each(moved.next_states)
         return observation, reward, bool(moved.terminated[0]), False, {"prob": prob}

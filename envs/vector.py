@@ -60,7 +60,8 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         observation: str = "state",
         render_mode: str | None = None,
     ) -> None:
-        super().__init__(model, observation, render_mode, whole_number("num_envs", num_envs, 1))
+        num_envs = whole_number("num_envs", num_envs, 1)
+        super().__init__(model, observation, render_mode, num_envs)
         self.num_envs = num_envs
         mode = _autoreset_mode(autoreset_mode)
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4, "autoreset_mode": mode}
@@ -186,4 +187,7 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 def _step_limit(max_episode_steps: int | None) -> int:
     if max_episode_steps is None or max_episode_steps == -1:
         return NO_LIMIT
-    return whole_number("max_episode_steps", max_episode_steps, 1)
+    limit = whole_number("max_episode_steps", max_episode_steps, 1)
+    if limit > NO_LIMIT:
+        raise ModelError(f"max_episode_steps is {limit}; pass at most {NO_LIMIT}, or -1 for no limit")
+    return limit

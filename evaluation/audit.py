@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import FiniteHorizonMDP, LinearMDP, ModelError, TabularMDP
-from ..models._checks import whole_number
+from ..models._checks import flag, plain_array, whole_number
 from ..solvers.dynamic_programming import backward_induction, evaluate_policy
 from ..solvers.solution import Certificate, Status
 from ..wrappers.exact_view import ExactView, exact_view
@@ -141,6 +141,7 @@ def audit(
     if horizon is not None:
         horizon = whole_number("horizon", horizon, 1)
         gamma = 1.0 if gamma is None else gamma
+    deterministic = flag("deterministic", deterministic)
     view = exact_view(env, gamma)
     table = partial(_table, policy, view, deterministic)
     if isinstance(view.model, TabularMDP):
@@ -158,7 +159,7 @@ Table = Callable[[IntArray], FloatArray]
 def _table(policy: Any, view: ExactView, deterministic: bool, states: IntArray) -> FloatArray:
     """The policy's action probabilities (n, A) in states (n,)."""
     if isinstance(policy, np.ndarray | list):
-        law = array_table(np.asarray(policy), view.model, states)
+        law = array_table(plain_array("policy", policy), view.model, states)
         return mode(law) if deterministic else law
     law = action_table(policy, view.observe, view.observation_space, states, view.model.n_actions)
     return mode(law) if deterministic else law

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import LinearMarkovGame, MarkovGame, ModelError
+from ..models._checks import plain_array
 from ..solvers.best_responses import NashGap, nash_gap
 from ..solvers.linear import met_game
 from ..wrappers.exact_view import GameView, game_view
@@ -117,13 +118,14 @@ def _table(policy: Any, view: GameView, side: str, states: IntArray, counts: Int
     if policy is None:
         return (np.arange(n_actions) < counts[:, None]) / counts[:, None]
     if isinstance(policy, np.ndarray | list):
-        return _array_law(f"policy of {side}", np.asarray(policy), (view.model.n_states, n_actions))[states]
+        return _array_law(f"policy of {side}", policy, (view.model.n_states, n_actions))[states]
     if isinstance(policy, PlaysSide) and policy.side != side:
         raise ModelError(f"the policy of {side} was made for {policy.side}; make it with side={side!r}")
     return action_table(policy, view.observe, view.observation_space, states, n_actions)
 
 
-def _array_law(name: str, policy: NDArray[Any], shape: tuple[int, int]) -> FloatArray:
+def _array_law(name: str, policy: NDArray[Any] | list[Any], shape: tuple[int, int]) -> FloatArray:
+    policy = plain_array(name, policy)
     law = policy.astype(np.float64) if policy.dtype.kind == "f" else actions_table(name, policy, shape[1])
     if law.shape != shape:
         raise ModelError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..agents import Agent
 from ..models import ModelError, TabularMDP
-from ..models._checks import entry, first, require_distributions, require_finite
+from ..models._checks import entry, first, plain_array, real_array, require_distributions, require_finite
 from ..wrappers.exact_view import DecisionProcess
 
 FloatArray = NDArray[np.float64]
@@ -122,7 +122,7 @@ def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], Floa
     if isinstance(policy, Agent):
         _require_space(policy.observation_space, space)
     if isinstance(policy, StatesItsLaw):
-        return lambda observations: np.asarray(policy.action_probabilities(observations), dtype=np.float64)
+        return lambda observations: real_array("policy", policy.action_probabilities(observations))
     if isinstance(policy, Predicts):
         return lambda observations: _predicted(policy, observations, n_actions)
     raise ModelError(
@@ -163,13 +163,16 @@ def _require_space(expected: Space, shown: Space) -> None:
 
 def _predicted(policy: Predicts, observations: Any, n_actions: int) -> FloatArray:
     """One-hot laws (n, A) of deterministic predictions."""
-    actions, state = policy.predict(observations, deterministic=True)
+    answer: object = policy.predict(observations, deterministic=True)
+    if not isinstance(answer, tuple) or len(cast("tuple[Any, ...]", answer)) != 2:
+        raise ModelError(f"policy {type(policy).__name__} predicts {type(answer).__name__}, not (actions, state)")
+    actions, state = cast("tuple[Any, Any]", answer)
     if state is not None:
         raise ModelError(
             f"policy {type(policy).__name__} keeps a memory (predict returned a state), so what it does is no function "
             "of the observation and its value cannot be computed by enumeration; estimate it by simulation"
         )
-    return actions_table("policy.predict(...)", np.asarray(actions), n_actions)
+    return actions_table("policy.predict(...)", plain_array("policy.predict(...)", actions), n_actions)
 
 
 def actions_table(name: str, actions: NDArray[Any], n_actions: int) -> FloatArray:

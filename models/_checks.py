@@ -7,9 +7,10 @@ Probabilities may miss one by at most :data:`PROBABILITY_TOLERANCE`, which admit
 of float64 terms and nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -42,6 +43,14 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def plain_array(name: str, data: ArrayLike) -> NDArray[Any]:
+    """``np.asarray``, its refusal of what has no shape told with the argument's name."""
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ModelError(f"{name} has rows of different lengths; pass a rectangular array") from error
+
+
 def real_array(name: str, data: ArrayLike) -> FloatArray:
     """A fresh C-ordered float64 copy of real, finite data."""
     array = _float_copy(name, data)
@@ -50,7 +59,7 @@ def real_array(name: str, data: ArrayLike) -> FloatArray:
 
 
 def _float_copy(name: str, data: ArrayLike) -> FloatArray:
-    raw = np.asarray(data)
+    raw = plain_array(name, data)
     if raw.dtype.kind not in "fiub":
         raise ModelError(f"{name} has dtype {raw.dtype}; pass real numbers (float64)")
     return np.array(raw, dtype=np.float64, order="C")
@@ -86,14 +95,33 @@ def whole_number(name: str, value: object, least: int) -> int:
     return int(value)
 
 
+def real_number(name: str, value: object) -> float:
+    """``value`` as a finite float, refusing bools."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ModelError(f"{name} is {value!r}; pass a finite number")
+    return float(value)
+
+
+def unit_number(name: str, value: object) -> float:
+    """``value`` as a float in [0, 1], refusing bools."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ModelError(f"{name} is {value!r}; pass a number in [0, 1]")
+    number = float(value)
+    if not 0.0 <= number <= 1.0:
+        raise ModelError(f"{name} is {number}; it must lie in [0, 1]")
+    return number
+
+
 def discount(value: object) -> float:
     """``gamma`` as a float in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ModelError(f"gamma is {value!r}; pass a number in [0, 1]")
-    gamma = float(value)
-    if not 0.0 <= gamma <= 1.0:
-        raise ModelError(f"gamma is {gamma}; it must lie in [0, 1]")
-    return gamma
+    return unit_number("gamma", value)
+
+
+def flag(name: str, value: object) -> bool:
+    """``value`` as a bool, refusing whatever else Python takes for true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise ModelError(f"{name} is {value!r}; pass True or False")
+    return bool(cast("bool", value))
 
 
 def require_distributions(name: str, probabilities: FloatArray, live: BoolArray | None = None) -> None:
@@ -137,7 +165,7 @@ def terminal_mask(terminal: ArrayLike | None, n_states: int) -> BoolArray:
     """``terminal`` as a read-only boolean mask of shape (S,); None means no terminal states."""
     if terminal is None:
         return frozen(np.zeros(n_states, dtype=np.bool_))
-    array = np.array(terminal)
+    array = np.array(plain_array("terminal", terminal))
     if array.dtype != np.bool_:
         raise ModelError(f"terminal has dtype {array.dtype}; pass a boolean mask of shape (S,)")
     require_shape("terminal", array, (n_states,), "(S,)")
@@ -158,7 +186,7 @@ def state_observations(observations: ArrayLike | None, n_states: int) -> IntArra
     """``observations`` as read-only int64 indices (S,) in [0, S); None means that each state shows itself."""
     if observations is None:
         return frozen(np.arange(n_states, dtype=np.int64))
-    array = np.array(observations)
+    array = np.array(plain_array("observations", observations))
     if array.dtype.kind not in "iu":
         raise ModelError(f"observations has dtype {array.dtype}; pass one integer a state")
     require_shape("observations", array, (n_states,), "(S,)")

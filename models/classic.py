@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import BoolArray, FloatArray, IntArray, ModelError, real_array, whole_number
+from ._checks import BoolArray, FloatArray, IntArray, ModelError, real_array, real_number, unit_number, whole_number
 from .features import TableFeatures
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
@@ -65,9 +65,8 @@ def gamblers_problem(p_heads: float = 0.4, goal: int = 100) -> TabularMDP:
     Raises:
         ModelError: An argument out of range.
     """
-    if not 0.0 <= p_heads <= 1.0:
-        raise ModelError(f"p_heads is {p_heads}; pass a probability in [0, 1]")
-    capital = np.arange(whole_number("goal", goal, 2) + 1)
+    p_heads, goal = unit_number("p_heads", p_heads), whole_number("goal", goal, 2)
+    capital = np.arange(goal + 1)
     stake = np.minimum(np.arange(1, goal // 2 + 1), np.minimum(capital, goal - capital)[:, None])
     P = p_heads * _to_dense(capital[:, None] + stake) + (1 - p_heads) * _to_dense(capital[:, None] - stake)
     terminal = (capital == 0) | (capital == goal)
@@ -157,9 +156,7 @@ def chain(n_states: int = 5, *, slip: float = 0.2, gamma: float = 0.99) -> Tabul
     Raises:
         ModelError: An argument out of range.
     """
-    if not 0.0 <= slip <= 1.0:
-        raise ModelError(f"slip is {slip}; pass a probability in [0, 1]")
-    n = whole_number("n_states", n_states, 2)
+    n, slip = whole_number("n_states", n_states, 2), unit_number("slip", slip)
     P = np.zeros((n, 2, n))
     onward = np.array([1.0 - slip, slip])
     P[np.arange(n), :, np.minimum(np.arange(1, n + 1), n - 1)] = onward
@@ -213,13 +210,13 @@ def deep_sea(size: int, rng: np.random.Generator | int, *, move_cost: float = 0.
         move_cost: Total cost of always moving right.
 
     Raises:
-        ModelError: ``size`` below 1, or ``rng`` neither a seed nor a Generator.
+        ModelError: ``size`` below 1, ``move_cost`` no finite number, or ``rng`` neither a seed nor a Generator.
     """
     n = whole_number("size", size, 1)
     right = as_generator(rng).integers(0, 2, (n, n))[:, :, None] == np.arange(2)
     column = np.arange(n)[:, None]
     next_states = np.where(right, np.minimum(column + 1, n - 1), np.maximum(column - 1, 0))
-    r = np.where(right, -move_cost / n, 0.0)
+    r = np.where(right, -real_number("move_cost", move_cost) / n, 0.0)
     r[n - 1, n - 1] += right[n - 1, n - 1]
     return FiniteHorizonMDP(deterministic_law(next_states, n), r, n, np.eye(1, n)[0])
 

@@ -27,10 +27,12 @@ from ._checks import (
     entry,
     first,
     frozen,
+    plain_array,
     real_array,
     require_positive,
     whole_number,
 )
+from .immutable import Immutable
 
 MOST_STATES = 2**62
 """Largest number of states of hashed features; states are int64."""
@@ -88,7 +90,7 @@ class FeatureMap(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class TableFeatures:
+class TableFeatures(Immutable):
     """Features listed one by one.
 
     Attributes:
@@ -250,7 +252,7 @@ def _action_counts(n_actions: object) -> int | tuple[int, int]:
 
 def _indices(name: str, values: ArrayLike, count: int) -> IntArray:
     """Values (n,) as int64 indices in [0, count)."""
-    array = np.asarray(values)
+    array = plain_array(name, values)
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise ModelError(f"{name} has dtype {array.dtype} and shape {array.shape}; pass integers of shape (n,)")
     bad = (array < 0) | (array >= count)

@@ -27,7 +27,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._checks import ModelError
+from ._checks import ModelError, whole_number
 from .features import HashedSimplexFeatures, TableFeatures
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
@@ -89,9 +89,10 @@ def load_model(path: str | os.PathLike[str], *, max_bytes: int = FILE_BYTES) -> 
 
     Raises:
         ModelError: The file is too large, damaged, of another format or version, or describes no valid
-            model; the message names the file and the fault.
+            model, and the message names the file and the fault; or ``max_bytes`` is no integer >= 0.
         OSError: The file cannot be opened.
     """
+    max_bytes = whole_number("max_bytes", max_bytes, 0)
     with Path(path).open("rb") as stream:
         try:
             return _read(stream, max_bytes)

@@ -22,18 +22,20 @@ from ._checks import (
     first,
     frozen,
     initial_distribution,
+    plain_array,
     real_array,
     require_positive,
     state_features,
     terminal_mask,
     whole_number,
 )
+from .immutable import Immutable
 from .outcomes import Outcomes, TransitionMatrix, check_law, law_nbytes, outcomes_of, require_absorbing
 from .tabular import TabularMDP
 
 
 @dataclass(frozen=True, eq=False)
-class FiniteHorizonMDP:
+class FiniteHorizonMDP(Immutable):
     """A finite-horizon MDP in validated, read-only arrays.
 
     Attributes:
@@ -166,7 +168,7 @@ def _rewards(r: ArrayLike, horizon: int) -> FloatArray:
 
 def _lead(P: Any, horizon: int, n_states: int, n_actions: int) -> tuple[int, ...]:
     """Shape of the index of P's rows: (S, A), or (H, S, A) with one law a stage."""
-    shape: tuple[int, ...] = np.shape(P) if not sp.issparse(P) else cast("sp.csr_array", P).shape
+    shape: tuple[int, ...] = plain_array("P", P).shape if not sp.issparse(P) else cast("sp.csr_array", P).shape
     stationary = (n_states * n_actions,) if sp.issparse(P) else (n_states, n_actions)
     staged = (horizon * stationary[0],) if sp.issparse(P) else (horizon, *stationary)
     if shape == (*stationary, n_states):

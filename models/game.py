@@ -22,15 +22,17 @@ from ._checks import (
     first,
     frozen,
     initial_distribution,
+    plain_array,
     require_positive,
     require_shape,
     terminal_mask,
 )
+from .immutable import Immutable
 from .outcomes import Outcomes, TransitionMatrix, check_law, law_nbytes, outcomes_of, require_absorbing
 
 
 @dataclass(frozen=True, eq=False)
-class MarkovGame:
+class MarkovGame(Immutable):
     """A zero-sum Markov game in validated, read-only arrays.
 
     Attributes:
@@ -111,11 +113,11 @@ class MarkovGame:
 def _lead(P: Any, r: ArrayLike) -> tuple[int, int, int]:
     """(S, A, B) from the shapes of P and r, refusing games without states or actions."""
     if sp.issparse(P):
-        lead = np.shape(r)
+        lead = plain_array("r", r).shape
         if len(lead) != 3:
             raise ModelError(f"r has shape {lead}; beside a sparse P expected (S, A, B), which gives A and B")
     else:
-        shape = np.shape(P)
+        shape = plain_array("P", P).shape
         if len(shape) != 4:
             raise ModelError(f"P has shape {shape}; expected (S, A, B, S), or scipy CSR of shape (S*A*B, S)")
         lead = shape[:3]
@@ -127,7 +129,7 @@ def _lead(P: Any, r: ArrayLike) -> tuple[int, int, int]:
 def _action_counts(name: str, counts: ArrayLike | None, n_states: int, most: int) -> IntArray:
     if counts is None:
         return frozen(np.full(n_states, most, dtype=np.int64))
-    array = np.array(counts)
+    array = plain_array(name, counts)
     if array.dtype.kind not in "iu":
         raise ModelError(f"{name} has dtype {array.dtype}; pass one integer a state")
     require_shape(name, array, (n_states,), "(S,)")

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 
-from ._checks import FloatArray, IntArray, ModelError, whole_number
+from ._checks import FloatArray, IntArray, ModelError, flag, whole_number
 from .features import HashedSimplexFeatures
 from .game import MarkovGame
 from .linear import LinearMarkovGame, LinearMDP
@@ -156,7 +156,8 @@ def random_linear_game(
         ModelError: A number out of range.
     """
     rng = as_generator(rng)
-    phi = HashedSimplexFeatures(n_states, (n_actions_0, n_actions_1), dim, _hash_seed(rng))
+    A, B = whole_number("n_actions_0", n_actions_0, 1), whole_number("n_actions_1", n_actions_1, 1)
+    phi = HashedSimplexFeatures(n_states, (A, B), dim, _hash_seed(rng))
     mu = _random_measures((dim,), n_states, support, rng)
     return LinearMarkovGame(phi, mu, rng.random(dim), gamma, _random_start(n_states, support, rng))
 
@@ -175,7 +176,7 @@ def as_generator(rng: np.random.Generator | int) -> np.random.Generator:
 def random_law(n_rows: int, n_states: int, branching: int, rng: np.random.Generator) -> sp.csr_array:
     """A CSR matrix of independent Garnet rows, (n_rows, S): b distinct columns each, in increasing order."""
     columns, probabilities = _garnet_rows("branching", branching, n_rows, n_states, rng)
-    indptr = np.arange(0, columns.size + 1, branching)
+    indptr = np.arange(n_rows + 1) * int(branching)
     return sp.csr_array((probabilities.reshape(-1), columns.reshape(-1), indptr), shape=(n_rows, n_states))
 
 
@@ -210,14 +211,15 @@ def stored_law(law: sp.csr_array, lead: tuple[int, ...], sparse: bool | None) ->
     n_entries = law.shape[0] * law.shape[1]
     if sparse is None:
         sparse = n_entries > DENSE_ENTRIES and 2 * law.nnz < n_entries
-    return law if sparse else law.toarray().reshape(*lead, law.shape[1])
+    return law if flag("sparse", sparse) else law.toarray().reshape(*lead, law.shape[1])
 
 
 def _garnet_rows(
     name: str, branching: int, n_rows: int, n_states: int, rng: np.random.Generator
 ) -> tuple[IntArray, FloatArray]:
     """Next states (n_rows, b), distinct and in increasing order, and their probabilities."""
-    if whole_number(name, branching, 1) > n_states:
+    branching = whole_number(name, branching, 1)
+    if branching > n_states:
         raise ModelError(f"{name} is {branching}, but there are {n_states} states; pass 1 to {n_states}")
     columns = random_subsets(n_rows, n_states, branching, rng)
     cuts = np.sort(rng.random((n_rows, branching - 1)), axis=1)
@@ -228,10 +230,11 @@ def _random_measures(
     family: tuple[int, ...], n_states: int, support: int, rng: np.random.Generator
 ) -> FiniteSupportMeasures:
     states, weights = _garnet_rows("support", support, int(np.prod(family)), n_states, rng)
-    return FiniteSupportMeasures(states.reshape(*family, support), weights.reshape(*family, support))
+    return FiniteSupportMeasures(states.reshape(*family, -1), weights.reshape(*family, -1))
 
 
 def _random_start(n_states: int, support: int, rng: np.random.Generator) -> FiniteSupportMeasures:
+    support = int(support)
     return FiniteSupportMeasures(random_subsets(1, n_states, support, rng)[0], np.full(support, 1.0 / support))
 
 

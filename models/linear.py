@@ -46,6 +46,7 @@ from ._checks import (
 from .features import FeatureMap, TableFeatures
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
+from .immutable import Immutable
 from .measures import FiniteSupportMeasures, require_states_below, scattered
 
 NEGATIVE_TOLERANCE = 1e-12
@@ -80,7 +81,7 @@ class LinearLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearModel(ABC):
+class LinearModel(Immutable, ABC):
     """What linear MDPs and linear games share: features phi, measures mu and reward parameters theta."""
 
     phi: FeatureMap

@@ -17,15 +17,17 @@ from ._checks import (
     entry,
     first,
     frozen,
+    plain_array,
     real_array,
     require_distributions,
     require_positive,
     require_shape,
 )
+from .immutable import Immutable
 
 
 @dataclass(frozen=True, eq=False)
-class FiniteSupportMeasures:
+class FiniteSupportMeasures(Immutable):
     """A family of probability measures, each on at most k states.
 
     Attributes:
@@ -88,7 +90,7 @@ def require_states_below(name: str, measures: FiniteSupportMeasures, n_states: i
 
 
 def _states(states: ArrayLike) -> IntArray:
-    raw = np.asarray(states)
+    raw = plain_array("states", states)
     if raw.dtype.kind not in "iu":
         raise ModelError(f"states has dtype {raw.dtype}; pass int64 states")
     if (raw < 0).any() or (raw > np.iinfo(np.int64).max).any():

@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ._checks import FloatArray, IntArray, ModelError, discount, frozen, whole_number
+from ._checks import FloatArray, IntArray, ModelError, discount, flag, frozen, real_number, whole_number
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
 from .generators import as_generator, deterministic_law, random_law, random_subsets, stored_law
@@ -146,6 +146,7 @@ def planted_game(
     gamma = _discount_below_one(gamma)
     counts = {"n_states": n_states, "n_actions_0": n_actions_0, "n_actions_1": n_actions_1}
     lead = tuple(whole_number(name, count, 1) for name, count in counts.items())
+    n_states, n_actions_0, n_actions_1 = lead
     law = random_law(n_states * n_actions_0 * n_actions_1, n_states, branching, rng)
     value = rng.uniform(-LARGEST_DEVIATION, LARGEST_DEVIATION, n_states)
     sizes = _support_sizes(support, n_states, min(n_actions_0, n_actions_1), rng)
@@ -209,8 +210,9 @@ def realizable_mdp(
     rng = as_generator(rng)
     counts = {"horizon": horizon, "n_states": n_states, "n_actions": n_actions}
     lead = tuple(whole_number(name, count, 1) for name, count in counts.items())
-    rows = n_states * n_actions
-    law = random_law(horizon * rows, n_states, branching if stochastic else 1, rng)
+    horizon, n_states, n_actions = lead
+    rows, branching = n_states * n_actions, whole_number("branching", branching, 1)
+    law = random_law(horizon * rows, n_states, branching if flag("stochastic", stochastic) else 1, rng)
     r = rng.random(lead)
     value, advantage = np.zeros((horizon + 1, n_states)), np.empty(lead)
     for h in reversed(range(horizon)):
@@ -291,7 +293,7 @@ def _point_mass(n_states: int, state: int) -> FloatArray:
 
 def _advantages(lead: tuple[int, ...], n_optimal: int, min_gap: float, rng: np.random.Generator) -> FloatArray:
     """Advantages of shape ``lead``: 0 at ``n_optimal`` random actions, else uniform in [-1/2, -min_gap]."""
-    if not 0.0 < min_gap <= LARGEST_GAP:
+    if not 0.0 < real_number("min_gap", min_gap) <= LARGEST_GAP:
         raise ModelError(f"min_gap is {min_gap}; pass a number in (0, {LARGEST_GAP}]")
     n_actions = lead[-1]
     if whole_number("n_optimal", n_optimal, 1) > n_actions:

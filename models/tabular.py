@@ -22,16 +22,18 @@ from ._checks import (
     ModelError,
     discount,
     initial_distribution,
+    plain_array,
     require_positive,
     state_features,
     state_observations,
     terminal_mask,
 )
+from .immutable import Immutable
 from .outcomes import Outcomes, TransitionMatrix, check_law, law_nbytes, outcomes_of, require_absorbing
 
 
 @dataclass(frozen=True, eq=False)
-class TabularMDP:
+class TabularMDP(Immutable):
     """A finite discounted MDP in validated, read-only arrays.
 
     Attributes:
@@ -123,7 +125,7 @@ def tabular_shape(P: TransitionMatrix) -> tuple[tuple[int, int], int]:
             raise ModelError(f"P has shape {P.shape}; expected (S*A, S), a whole number of rows for each state")
         n_actions = rows // n_states
     else:
-        shape = np.shape(cast("ArrayLike", P))
+        shape = plain_array("P", cast("ArrayLike", P)).shape
         if len(shape) != 3:
             raise ModelError(f"P has shape {shape}; expected (S, A, S), or a scipy CSR array of shape (S*A, S)")
         n_states, n_actions = shape[0], shape[1]

@@ -24,8 +24,9 @@ from ..evaluation import Audit, audit, exploitability
 from ..evaluation.plots import Curve, bars, learning_curves, value_map
 from ..evaluation.report import Figure, Row, Section, write_page
 from ..models import MarkovGame, TabularMDP, from_gymnasium
+from ..models._checks import whole_number
 from ..solvers import Solution, solve
-from .io import print_table, write_json
+from .io import print_table, require_writable, write_json
 
 LEARNERS = ("PPO", "DQN")
 AUDITS = 10
@@ -68,6 +69,10 @@ class Demo:
 
     def run(self) -> None:
         """Run the demo, print its tables and write the page."""
+        whole_number("total_timesteps", self.total_timesteps, 0)
+        whole_number("seed", self.seed, 0)
+        for path in (self.out, *([] if self.json is None else [self.json])):
+            require_writable(path)  # now, not after minutes of training
         console = Console()
         started = time.perf_counter()
         rows: list[Row] = []

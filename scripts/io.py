@@ -1,6 +1,7 @@
 """What the commands share: tables for people, rows for programs."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def print_table(console: Console, title: str, rows: Sequence[Row]) -> None:
     for row in rows:
         table.add_row(*(format_cell(value) for value in row.values()))
     console.print(table)
+
+
+def require_writable(path: Path) -> None:
+    """Raise OSError unless a file can be written to this path."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise FileNotFoundError(f"the folder of {path} is missing or cannot be written; make it first")
 
 
 def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -466,3 +466,30 @@ class CorridorAttack(RuleBasedStateMachine):
 
 TestCorridorAttack = CorridorAttack.TestCase
 TestCorridorAttack.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+# Numpy's narrow integers wrap around in sums: neither the count nor the row of a state may follow them.
+
+
+def test_narrow_counts_do_not_set_the_budget_back() -> None:
+    access = local(staged_model(), budget=300)
+    visit = access.begin()
+    for _ in range(3):
+        access.query(visit.handle, 0, np.uint8(100))  # type: ignore[arg-type]
+    with pytest.raises(BudgetExceeded):
+        access.query(visit.handle, 0, np.uint8(100))  # type: ignore[arg-type]
+    assert access.queries == 300
+
+
+@pytest.mark.parametrize("narrow", [np.uint8, np.int8, np.int16, np.uint64])
+def test_narrow_actions_read_no_other_state(narrow: Any) -> None:
+    n, A = 100, 3
+    rng, referee = np.random.default_rng(0), object()
+    model = TabularMDP(
+        rng.dirichlet(np.ones(n), size=(n, A)), rng.random((n, A)), 0.9, np.full(n, 1 / n), features=np.eye(n)
+    )
+    access = ExpectationAccess(model, rng=rng, referee=referee)
+    for state in (42, 85):  # rows 126 and 255: one more than int8 and uint8 hold
+        handle = access.hand_out(state, 0, referee=referee).handle
+        told = [access.query(handle, narrow(a)).reward for a in range(A)]
+        np.testing.assert_allclose(told, model.r[state], rtol=1e-12)

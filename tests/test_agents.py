@@ -1,5 +1,7 @@
 """One contract for every registered agent, and what single agents promise beyond it."""
 
+import contextlib
+import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -575,3 +577,61 @@ def test_what_a_file_cannot_hold_is_named(tmp_path: Path):
     assert read["a"][:5] == content["a"][:5]
     np.testing.assert_array_equal(read["a"][5]["b"], np.arange(6).reshape(2, 3))
     assert read["c"].shape == ()
+
+
+@pytest.mark.parametrize("seed", [None, -1, 0.5, True, "0"])
+@pytest.mark.parametrize("name", ["Random-v0", "ValueIteration-v0", "PPO"])
+def test_a_seed_is_a_whole_number(name, seed):
+    with pytest.raises(ModelError, match="seed is"):
+        make_agent(name, gym.make("RandomMDP-v0"), seed=seed)
+
+
+@pytest.mark.parametrize("observation", [1.5, np.nan, None, "1", [1.5]])
+def test_a_planner_rounds_no_observation(observation):
+    agent = make_agent("ValueIteration-v0", gym.make("RandomMDP-v0")).learn(0)
+    with pytest.raises(AgentError, match="observations has dtype"):
+        agent.predict(observation)
+    with pytest.raises(AgentError, match="observations has"):
+        agent.action_probabilities(observation)
+
+
+def test_a_planner_answers_an_empty_batch():
+    agent = make_agent("ValueIteration-v0", gym.make("RandomMDP-v0")).learn(0)
+    assert agent.action_probabilities(np.empty(0, np.int64)).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [np.array(3), np.zeros((4, 5), np.int64), np.ones(20, bool), np.full(20, -1), np.full(20, 4), np.zeros(3)],
+)
+def test_a_file_with_a_plan_for_something_else_is_refused(actions, tmp_path):
+    env, path = gym.make("RandomMDP-v0"), tmp_path / "agent.zip"
+    make_agent("ValueIteration-v0", env).learn(0).save(path)
+    content = read_archive(path)
+    content["memory"]["plan"]["actions"] = actions
+    write_archive(path, content)
+    with pytest.raises(AgentError):
+        load_agent(path, env)
+
+
+@pytest.mark.parametrize("content", [None, [], 3, {"memory": {"$array": None}}, {"memory": {"$array": 1e400}}])
+def test_an_archive_with_a_hostile_tree_is_refused(content, tmp_path):
+    path = tmp_path / "agent.zip"
+    document = {"format": "lookahead-rl agent", "version": 1, "content": content}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("agent.json", json.dumps(document))
+    with pytest.raises(AgentError):
+        load_agent(path, gym.make("RandomMDP-v0"))
+
+
+def test_no_flipped_bytes_get_past_the_agent_error(tmp_path):
+    env, path = gym.make("RandomMDP-v0"), tmp_path / "agent.zip"
+    make_agent("ValueIteration-v0", env).learn(0).save(path)
+    intact, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(intact)
+        for at in rng.integers(0, len(damaged), 3):
+            damaged[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        with contextlib.suppress(AgentError):
+            load_agent(path, env)

@@ -442,3 +442,33 @@ def test_ten_thousand_states_take_a_few_batched_passes():
     action_table(Counting(), lambda codes: codes, spaces.Discrete(10_000), states, 4)
     assert sum(calls) == 20_000
     assert len(calls) <= 26
+
+
+@pytest.mark.parametrize("answer", [None, np.zeros(4, np.int64), (np.zeros(4, np.int64),)])
+def test_a_prediction_that_is_no_pair_is_refused(answer):
+    class Odd:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return answer
+
+    with pytest.raises(ModelError, match=r"policy Odd predicts .*, not \(actions, state\)"):
+        audit(Odd(), gym.make("RandomMDP-v0", n_states=4))
+
+
+@pytest.mark.parametrize("law", [[["a"]], [[1.0], [0.5, 0.5]], np.full((4, 4), 0.25 + 0j), None])
+def test_action_probabilities_that_are_no_numbers_are_refused(law):
+    class Odd:
+        def action_probabilities(self, observations):
+            return law
+
+    with pytest.raises(ModelError, match="policy"):
+        audit(Odd(), gym.make("RandomMDP-v0", n_states=4))
+
+
+def test_lists_of_unequal_lengths_are_no_policy():
+    with pytest.raises(ModelError, match="policy has rows of different lengths"):
+        audit([[0], [0, 0]], gym.make("RandomMDP-v0", n_states=4))
+
+
+def test_deterministic_is_a_yes_or_no():
+    with pytest.raises(ModelError, match="deterministic is 'no'; pass True or False"):
+        audit(np.zeros(4, np.int64), gym.make("RandomMDP-v0", n_states=4), deterministic="no")

@@ -183,13 +183,14 @@ def test_the_optimal_value_is_the_fixed_point(seed: int, gamma: float) -> None:
 
 
 @settings(max_examples=30)
-@given(SEEDS, GAMMAS)
-def test_every_way_of_storing_a_model_has_one_answer(seed: int, gamma: float) -> None:
-    model = random_mdp(seed, gamma)
-    v = np.random.default_rng(seed).normal(size=6)
-    dense, *others = (q_values(stored_as(model, kind), v) for kind in STORED)
-    for other in others:
-        np.testing.assert_allclose(other, dense, atol=1e-13)
+@given(SEEDS, GAMMAS, st.booleans())
+def test_every_way_of_storing_a_model_has_one_answer(seed: int, gamma: float, mostly_zero: bool) -> None:
+    full = random_mdp(seed, gamma, n_states=9)
+    model = garnet_mdp(9, 3, 1, seed, gamma=gamma, sparse=False) if mostly_zero else full
+    v = np.random.default_rng(seed).normal(size=9)
+    expected = model.r + gamma * np.einsum("sat,t->sa", np.asarray(model.P), v)
+    for kind in STORED:
+        np.testing.assert_allclose(q_values(stored_as(model, kind), v), expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("uneven", [False, True])
@@ -252,3 +253,39 @@ def test_rounding_is_bounded_in_exact_arithmetic(seed: int, gamma: float, kind: 
         assert abs(Fraction(q) - exact) <= error
         assert least <= sum(p for p, _ in law) <= most
     assert float(error) <= 1e-14 * (10.0**pay * 5 + 10.0**scale * 5)
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("v", "message"),
+    [
+        (np.zeros(5), r"v has shape \(5,\); expected \(6,\)"),
+        (np.zeros((6, 1)), r"v has shape \(6, 1\); expected \(6,\)"),
+        (np.array([0, 0, np.nan, 0, 0, 0]), r"v\[2\] is nan; every entry must be finite"),
+        (np.array([0, -np.inf, 0, 0, 0, 0]), r"v\[1\] is -inf"),
+    ],
+)
+def test_bad_values_are_named(v: Array, message: str) -> None:
+    model = random_mdp(0)
+    for operator in (q_values, bellman_operator, greedy_policy):
+        with pytest.raises(ValueError, match=message):
+            operator(model, v)
+    with pytest.raises(ValueError, match=message):
+        policy_operator(model, np.zeros(6, dtype=int), v)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ([0, 0, 0, -1, 0, 0], r"policy\[3\] is -1; actions are 0..2"),
+        ([0, 0, 3, 0, 0, 0], r"policy\[2\] is 3; actions are 0..2"),
+        ([0, 0, 0], r"policy has shape \(3,\); expected one action for each state, \(6,\)"),
+        (np.zeros((6, 3)), r"policy\[0\] sums to 0, not 1; normalise that row"),
+        (np.full(6, 0.5), r"policy has dtype float and shape \(6,\); expected action probabilities"),
+    ],
+)
+def test_bad_policies_are_named(policy: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        policy_operator(random_mdp(0), policy, np.zeros(6))

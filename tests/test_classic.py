@@ -406,10 +406,10 @@ def test_action_sets_are_ragged_where_the_source_gives_fewer_actions():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: gamblers_problem(1.2), "p_heads is 1.2; pass a probability"),
+        (lambda: gamblers_problem(1.2), "p_heads is 1.2; it must lie in"),
         (lambda: gamblers_problem(0.4, 1), "goal is 1; it must be at least 2"),
         (lambda: chain(1), "n_states is 1; it must be at least 2"),
-        (lambda: chain(slip=-0.1), "slip is -0.1; pass a probability"),
+        (lambda: chain(slip=-0.1), "slip is -0.1; it must lie in"),
         (lambda: river_swim(1), "n_states is 1; it must be at least 2"),
         (lambda: deep_sea(0, 0), "size is 0; it must be at least 1"),
         (lambda: deep_sea(4, None), "rng is None"),
@@ -423,3 +423,22 @@ def test_action_sets_are_ragged_where_the_source_gives_fewer_actions():
 def test_bad_arguments_are_named(build, message):
     with pytest.raises(ModelError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: gamblers_problem("half"), "p_heads is 'half'; pass a number"),
+        (lambda: chain(slip=None), "slip is None; pass a number"),
+        (lambda: chain(slip=[0.5]), r"slip is \[0.5\]; pass a number"),
+        (lambda: deep_sea(4, 0, move_cost=None), "move_cost is None; pass a finite number"),
+        (lambda: deep_sea(4, 0, move_cost=np.inf), "move_cost is inf; pass a finite number"),
+    ],
+)
+def test_arguments_that_are_no_numbers_are_named(build, message):
+    with pytest.raises(ModelError, match=message):
+        build()
+
+
+def test_a_goal_may_be_an_unsigned_integer():
+    np.testing.assert_array_equal(gamblers_problem(0.4, np.uint64(8)).P, gamblers_problem(0.4, 8).P)

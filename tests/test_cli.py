@@ -36,3 +36,22 @@ def test_a_wrong_folder_is_one_line_and_status_2(tmp_path, capsys):
         main(["demo", "--total-timesteps", "64", "--out", str(tmp_path / "missing" / "d.html")])
     assert stop.value.code == 2
     assert "missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_wrong_path_is_found_before_any_training(option, tmp_path, capsys):
+    for path in (tmp_path / "missing" / "file", tmp_path):
+        with pytest.raises(SystemExit) as stop:
+            main(["demo", option, str(path)])
+        shown = capsys.readouterr()
+        assert stop.value.code == 2
+        assert str(path) in shown.err
+        assert not shown.out
+
+
+@pytest.mark.parametrize(("option", "name"), [("--seed", "seed"), ("--total-timesteps", "total_timesteps")])
+def test_negative_numbers_are_one_line_and_status_2(option, name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", option, "-1"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"lookahead-rl: {name} is -1; it must be at least 0\n"

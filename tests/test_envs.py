@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import pickle
 import subprocess
 import sys
 import warnings
@@ -37,6 +38,7 @@ from lookahead_rl.models import (
     river_swim,
     same_model,
     save_model,
+    van_der_wal,
 )
 
 IDS = [registration.id for registration in GYMNASIUM]
@@ -344,7 +346,7 @@ def test_misuse_is_explained():
     env.reset(seed=SEED)
     with pytest.raises(ModelError, match="actions run from 0 to 2"):
         env.step(3)
-    with pytest.raises(TypeError):
+    with pytest.raises(ModelError, match="actions has dtype float64; pass integers"):
         env.step(0.5)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="observation is 'pixels'"):
         ModelEnv(dense_mdp(), observation="pixels")
@@ -566,3 +568,49 @@ def test_equal_seeds_give_equal_rollouts_across_processes():
 if __name__ == "__main__":
     warnings.simplefilter("error")
     print(json.dumps(rollout_digests()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("env_id", IDS)
+def test_pickled_environments_go_on_alike(env_id, kind):
+    env = gym.make(env_id, observation=kind)
+    env.reset(seed=SEED)
+    copied = pickle.loads(pickle.dumps(env))
+    for action in (0, 1, 0):
+        (one, *rest), (other, *same) = env.step(action), copied.step(action)
+        np.testing.assert_array_equal(one, other)
+        assert rest == same
+
+
+@pytest.mark.parametrize("action", [None, "0", 0.0, True, [0], np.array([0]), 10**30])
+def test_actions_that_are_no_integer_are_refused(action):
+    env = ModelEnv(dense_mdp())
+    env.reset(seed=SEED)
+    with pytest.raises(ModelError, match=r"actions has (dtype|shape)"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("env_id", [i for i in IDS if i not in ("RiverSwim-v0", "TabularMDP-v0")])
+@pytest.mark.parametrize("seed", [None, -1, 0.5, True])
+def test_a_wrong_seed_of_the_instance_is_named_as_given(env_id, seed):
+    with pytest.raises(ModelError, match="mdp_seed is"):
+        gym.make(env_id, mdp_seed=seed)
+
+
+def test_games_and_other_things_are_no_decision_processes():
+    for model in (van_der_wal(), None, "RandomMDP-v0"):
+        with pytest.raises(ModelError, match=f"model is a {type(model).__name__}; pass a TabularMDP"):
+            ModelEnv(model)
+    with pytest.raises(ModelError, match="model is a NoneType; pass one of the models"):
+        simulator_of(None)
+
+
+def test_an_empty_env_id_is_not_taken_for_none():
+    with pytest.raises(gym.error.Error):
+        gym.make("TabularMDP-v0", env_id="")
+
+
+@pytest.mark.parametrize("options", [5, "state", ["state"]])
+def test_options_are_a_dictionary(options):
+    with pytest.raises(ModelError, match=r"options is .*; pass a dictionary"):
+        ModelEnv(dense_mdp()).reset(options=options)

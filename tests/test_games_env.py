@@ -1,6 +1,7 @@
 """The games in PettingZoo: every checker passes, and what is played is the model."""
 
 import hashlib
+import pickle
 import subprocess
 import sys
 import warnings
@@ -21,7 +22,7 @@ import lookahead_rl
 from lookahead_rl.envs.game_registration import GAMES, register_games
 from lookahead_rl.envs.games import PLAYERS, MarkovGameEnv
 from lookahead_rl.envs.games_vector import VectorGameEnv
-from lookahead_rl.models import GenerativeModel, MarkovGame, ModelError
+from lookahead_rl.models import GenerativeModel, MarkovGame, ModelError, matrix_game, river_swim
 from lookahead_rl.models.generators import garnet_game, random_linear_game
 
 IDS = sorted(GAMES)
@@ -297,7 +298,7 @@ def test_bad_actions_are_named_and_change_nothing(actions: Any, message: str) ->
         ({"max_cycles": 0}, "max_cycles"),
         ({"max_cycles": 2.5}, "max_cycles"),
         ({"branching": 21}, "branching"),
-        ({"game_seed": None}, "rng"),
+        ({"game_seed": None}, "game_seed"),
     ],
 )
 def test_bad_arguments_are_named(kwargs: dict[str, Any], message: str) -> None:
@@ -478,3 +479,41 @@ def test_a_linear_game_of_a_billion_states_plays_and_solves() -> None:
         _, rewards, *_ = env.step({player: env.action_space(player).sample() for player in env.agents})
     assert 0.0 <= rewards["player_0"] <= 1.0
     assert "of 1,000,000,000" in env.render()
+
+
+@pytest.mark.parametrize("kind", ["state", "features"])
+@pytest.mark.parametrize("env_id", GAMES)
+@pytest.mark.parametrize("form", ["parallel", "aec"])
+def test_games_can_be_pickled(env_id, form, kind):
+    env = pettingzoo.make(form, env_id, observation=kind)
+    env.reset(seed=1)
+    copied = pickle.loads(pickle.dumps(env))
+    np.testing.assert_array_equal(env.unwrapped.state(), copied.unwrapped.state())
+
+
+@pytest.mark.parametrize("action", [None, "0", 0.0, True, np.array([0]), np.array(0.5), [0]])
+def test_actions_that_are_no_integer_are_named(action):
+    env = pettingzoo.make("parallel", "lookahead_rl/VanDerWal-v0")
+    env.reset(seed=0)
+    with pytest.raises(ModelError, match=r"actions\['player_1'\] is .*; pass an integer"):
+        env.step({"player_0": 0, "player_1": action})
+
+
+def test_an_action_of_an_unknown_player_is_refused():
+    env = pettingzoo.make("parallel", "lookahead_rl/VanDerWal-v0")
+    env.reset(seed=0)
+    with pytest.raises(ModelError, match="actions has an entry for 'player_2'; the players are player_0, player_1"):
+        env.step({"player_0": 0, "player_1": 0, "player_2": 0})
+
+
+def test_decision_processes_are_no_games():
+    with pytest.raises(ModelError, match="game is a TabularMDP; pass a MarkovGame"):
+        MarkovGameEnv(river_swim())
+
+
+def test_narrow_joint_actions_do_not_wrap_around():
+    game = matrix_game(np.arange(400.0).reshape(2, 200))
+    env = VectorGameEnv(game, num_envs=1)
+    env.reset(seed=0)
+    _, rewards, *_ = env.step(np.array([[1, 199]], dtype=np.uint8))
+    assert rewards == [399.0]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lookahead_rl.models import ModelError, garnet_game, garnet_mdp, random_linear_game, random_linear_mdp
+from lookahead_rl.models import ModelError, garnet_game, garnet_mdp, random_linear_game, random_linear_mdp, same_model
 from lookahead_rl.models.generators import random_subsets
 
 
@@ -167,3 +167,31 @@ def test_each_stage_of_a_linear_mdp_has_its_own_law_and_rewards():
 def test_bad_arguments_are_named(build, message):
     with pytest.raises(ModelError, match=message):
         build()
+
+
+NARROW = [
+    (garnet_mdp, {"n_states": 100, "n_actions": 10, "branching": 3, "rng": 0}),
+    (garnet_game, {"n_states": 100, "n_actions_0": 10, "n_actions_1": 5, "branching": 3, "rng": 0}),
+    (random_linear_mdp, {"n_states": 100, "n_actions": 10, "dim": 20, "horizon": 20, "rng": 0, "support": 20}),
+    (
+        random_linear_game,
+        {"n_states": 100, "n_actions_0": 10, "n_actions_1": 20, "dim": 20, "rng": 0, "support": 20},
+    ),
+]
+
+
+@pytest.mark.parametrize(("generator", "sizes"), NARROW)
+def test_narrow_integers_are_the_same_sizes(generator, sizes):
+    narrow = {name: np.uint8(size) for name, size in sizes.items()}
+    assert same_model(generator(**narrow), generator(**sizes))
+
+
+@pytest.mark.parametrize("sparse", [0, 1, "no", 0.5, [False]])
+def test_storage_is_a_yes_or_no(sparse):
+    with pytest.raises(ModelError, match=r"sparse is .*; pass True or False"):
+        garnet_mdp(5, 2, 3, 0, sparse=sparse)
+
+
+def test_a_linear_game_names_the_player_whose_actions_are_missing():
+    with pytest.raises(ModelError, match="n_actions_1 is 0; it must be at least 1"):
+        random_linear_game(5, 2, 0, 3, 0)

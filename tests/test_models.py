@@ -1,12 +1,15 @@
 """Tabular MDPs, finite-horizon MDPs and Markov games: what they hold, convert to, and refuse."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookahead_rl.models import FiniteHorizonMDP, MarkovGame, ModelError, TabularMDP
+from lookahead_rl.models import FiniteHorizonMDP, MarkovGame, ModelError, TabularMDP, same_model
 
 S, A, B, H = 4, 3, 2, 5
 
@@ -439,3 +442,22 @@ def test_one_corrupted_entry_anywhere_is_refused_and_named(class_and_data, name,
         assert message.startswith(f"{entry} is -")
     else:
         assert message.startswith(f"{row} sums to ")
+
+
+@pytest.mark.parametrize("name", ["P", "r", "rho", "terminal", "features", "observations"])
+def test_lists_that_are_no_arrays_are_named(name):
+    arguments = {"P": np.ones((1, 1, 1)), "r": [[0.0]], "gamma": 0.5, "rho": [1.0]}
+    with pytest.raises(ModelError, match=f"{name} has rows of different lengths; pass a rectangular array"):
+        TabularMDP(**{**arguments, name: [[1.0, 2.0], [3.0]]})
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_copies_of_a_model_are_read_only_too(again, sparse):
+    P = np.random.default_rng(0).dirichlet(np.ones(3), size=(3, 2))
+    law = TabularMDP(rows(P) if sparse else P, np.ones((3, 2)), 0.9, np.eye(3)[0])
+    copied = again(law)
+    held = copied.P.data if sparse else copied.P
+    for array in (held, copied.r, copied.rho, copied.terminal):
+        assert not np.asarray(array).flags.writeable
+    assert same_model(law, copied)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from lookahead_rl.models import ModelError, needle_mdp, planted_game, planted_mdp, realizable_mdp
+from lookahead_rl.models import ModelError, needle_mdp, planted_game, planted_mdp, realizable_mdp, same_model
 
 
 def backward_recursion(model):
@@ -243,5 +243,27 @@ def test_random_play_at_ten_times_the_budget_of_a_planner_sees_no_reward():
     ],
 )
 def test_bad_arguments_are_named(build, message):
+    with pytest.raises(ModelError, match=message):
+        build()
+
+
+def test_narrow_integers_are_the_same_sizes():
+    game = {"n_states": 100, "n_actions_0": 10, "n_actions_1": 10, "branching": 3, "rng": 0, "support": 4}
+    process = {"n_states": 100, "n_actions": 10, "horizon": 20, "dim": 20, "rng": 0}
+    for generator, sizes in ((planted_game, game), (realizable_mdp, process)):
+        narrow = {name: np.uint8(size) for name, size in sizes.items()}
+        assert same_model(generator(**narrow).model, generator(**sizes).model)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: realizable_mdp(8, 2, 3, 4, 0, stochastic=0.5), "stochastic is 0.5; pass True or False"),
+        (lambda: realizable_mdp(8, 2, 3, 4, 0, branching=0), "branching is 0; it must be at least 1"),
+        (lambda: planted_mdp(8, 2, 3, 0, min_gap="wide"), "min_gap is 'wide'; pass a finite number"),
+        (lambda: planted_mdp(8, 2, 3, 0, min_gap=np.nan), "min_gap is nan; pass a finite number"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(build, message):
     with pytest.raises(ModelError, match=message):
         build()

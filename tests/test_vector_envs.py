@@ -1,5 +1,6 @@
 """Promises of the native vector environment: Gymnasium's semantics, the scalar environment's law."""
 
+import pickle
 from typing import Any
 
 import gymnasium as gym
@@ -313,3 +314,16 @@ def test_a_billion_states_in_many_lanes():
         assert (shown // 10**9 == h).all()
         assert ((rewards >= 0) & (rewards <= 1)).all()
         assert (terminated == (h == 8)).all()
+
+
+def test_a_limit_beyond_int64_is_refused():
+    with pytest.raises(ModelError, match=r"max_episode_steps is .*; pass at most"):
+        gym.make_vec("RandomMDP-v0", num_envs=2, max_episode_steps=2**70)
+
+
+def test_pickled_vector_environments_go_on_alike():
+    env = gym.make_vec("DeepSea-v0", num_envs=3, observation="features")
+    env.reset(seed=0)
+    copied = pickle.loads(pickle.dumps(env))
+    for one, other in zip(env.step([0, 1, 0]), copied.step([0, 1, 0]), strict=True):
+        np.testing.assert_equal(one, other)

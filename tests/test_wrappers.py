@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 
 import lookahead_rl  # noqa: F401  registers the environments
 from lookahead_rl.envs.tabular import ModelEnv
-from lookahead_rl.models import FiniteHorizonMDP, ModelError, TabularMDP
+from lookahead_rl.models import FiniteHorizonMDP, ModelError, TabularMDP, deep_sea, river_swim, van_der_wal
 from lookahead_rl.models.generators import garnet_mdp, random_linear_mdp
 from lookahead_rl.wrappers import GroundTruth, LocalAccess, ModelFuncEnv
 
@@ -190,3 +190,18 @@ def test_local_access_needs_features_and_an_environment_of_this_package() -> Non
         LocalAccess.from_env(gym.make("RandomMDP-v0"), rng=np.random.default_rng(0))
     with pytest.raises(ModelError, match="CartPoleEnv"):
         LocalAccess.from_env(gym.make("CartPole-v1"), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("state", [-1, 10**6, 0.5, True, None, "0"])
+def test_a_functional_environment_refuses_states_that_are_none(state):
+    for model in (river_swim(), deep_sea(4, 0)):
+        for observation in ("state", "features"):
+            functional = ModelFuncEnv(model, observation)
+            for ask in (functional.observation, functional.terminal):
+                with pytest.raises(ModelError, match="states"):
+                    ask(state, np.random.default_rng(0))
+
+
+def test_a_functional_environment_is_one_of_a_decision_process():
+    with pytest.raises(ModelError, match="model is a MarkovGame; pass a TabularMDP"):
+        ModelFuncEnv(van_der_wal())

@@ -333,15 +333,19 @@ class _Keeper:
             self.register.new_episode()
         return self.register.visit(code, h)
 
-    def ready(self, handle: StateHandle, action: int, n: int) -> _Place:
-        """What stands behind a handle, once the query is known to be allowed."""
+    def ready(self, handle: StateHandle, action: int, n: int) -> tuple[_Place, int, int]:
+        """What stands behind a handle, once the query is known to be allowed; action and n as Python's own ints.
+
+        Sums with numpy's narrow ones wrap around: a count could be set back, a row of another state be read.
+        """
         place = self.register.place(handle)
         if place.terminated:
             raise HandleError("the episode ended at this state, which has no successors; query another handle")
-        if whole_number("action", action, 0) >= self.terms.n_actions:
+        action, n = whole_number("action", action, 0), whole_number("n", n, 1)
+        if action >= self.terms.n_actions:
             raise ModelError(f"action is {action}; actions run from 0 to {self.terms.n_actions - 1}")
-        self.meter.require(whole_number("n", n, 1))
-        return place
+        self.meter.require(n)
+        return place, action, n
 
     def _require_stage(self, code: int, stage: int) -> None:
         n_states, horizon = self._source.n_states, self.terms.horizon
@@ -456,7 +460,7 @@ class LocalAccess(_Access):
         super().__init__(keeper)
 
         def query(handle: StateHandle, action: int, n: int) -> Successors:
-            place = keeper.ready(handle, action, n)
+            place, action, n = keeper.ready(handle, action, n)
             reached = simulator.sample(np.full(n, place.code), np.full(n, action), keeper.rng)
             keeper.meter.used += n
             return keeper.register.successors(reached, place.stage + 1)
@@ -549,7 +553,7 @@ class ExpectationAccess(_Access):
         super().__init__(keeper)
 
         def query(handle: StateHandle, action: int) -> Expectation:
-            place = keeper.ready(handle, action, 1)
+            place, action, _ = keeper.ready(handle, action, 1)
             row = place.code * table.n_actions + action
             outcome = slice(outcomes.indptr[row], outcomes.indptr[row + 1])
             reached = _outcome_transitions(outcomes, outcome, table.terminal)

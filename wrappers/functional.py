@@ -14,9 +14,10 @@ from typing import Any, final
 import numpy as np
 from gymnasium import spaces
 from gymnasium.experimental.functional import FuncEnv
+from numpy.typing import NDArray
 
 from ..envs.observations import DecisionProcess, observer_of
-from ..envs.simulators import simulator_of
+from ..envs.simulators import simulator_of, state_codes
 from ..models import LinearMDP, ModelError, TabularMDP
 
 
@@ -29,7 +30,7 @@ class ModelFuncEnv(FuncEnv[int, Any, int, float, bool, Any, Any]):
         observation: ``"state"`` or ``"features"``, as in the environments.
 
     Raises:
-        ModelError: ``observation`` is neither.
+        ModelError: ``observation`` is neither, or ``model`` is no decision process.
     """
 
     def __init__(self, model: DecisionProcess, observation: str = "state") -> None:
@@ -63,7 +64,7 @@ class ModelFuncEnv(FuncEnv[int, Any, int, float, bool, Any, Any]):
         sampled = self._simulator.sample(states, actions, rng)  # which refuses what is out of range
         if self._outcomes is None:  # such a model pays r_h(s, a) whatever the outcome
             return float(sampled.rewards[0])
-        row = state * self._model.n_actions + action
+        row = int(state) * self._model.n_actions + int(action)  # numpy's narrow integers would wrap around
         first, last = self._outcomes.indptr[row : row + 2]
         among = first + np.flatnonzero(self._outcomes.next_states[first:last] == next_state)
         if not among.size:
@@ -72,13 +73,24 @@ class ModelFuncEnv(FuncEnv[int, Any, int, float, bool, Any, Any]):
         return float(self._outcomes.rewards[rng.choice(among, p=weights / weights.sum())])
 
     def terminal(self, state: int, rng: np.random.Generator, params: Any = None) -> bool:
-        """Whether an episode is over in this state."""
-        model = self._model
+        """Whether an episode is over in this state.
+
+        Raises:
+            ModelError: The state is out of range.
+        """
+        model, state = self._model, int(self._codes(state)[0])
         if isinstance(model, TabularMDP):
             return bool(model.terminal[state])
         h, s = divmod(state, model.n_states)
         return h == model.horizon or (not isinstance(model, LinearMDP) and bool(model.terminal[s]))
 
     def observation(self, state: int, rng: np.random.Generator, params: Any = None) -> Any:
-        """What an agent sees: np.int64, or a float32 vector."""
-        return self._observer.observe(np.array([state]))[0].copy()
+        """What an agent sees: np.int64, or a float32 vector.
+
+        Raises:
+            ModelError: The state is out of range.
+        """
+        return self._observer.observe(self._codes(state))[0].copy()
+
+    def _codes(self, state: int) -> NDArray[np.int64]:
+        return state_codes([state], self._simulator.n_states)
