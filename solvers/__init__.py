@@ -1,6 +1,5 @@
 """Pure numerical functions on models: every one returns its answer with a certificate."""
 
-from .bellman import bellman_operator, greedy_policy, policy_operator, q_values
 from .best_responses import NashGap, best_response, fix_policy, nash_gap
 from .certificates import certify, certify_policy, certify_stage_policy, certify_stages
 from .dynamic_programming import (
@@ -13,6 +12,7 @@ from .game_certificates import certify_game
 from .game_operators import joint_action_values, shapley_operator
 from .linear import LinearGameSolution, LinearSolution
 from .matrix_games import MatrixGameSolutions, solve_matrix_games
+from .operators import bellman_operator, greedy_policy, policy_operator, q_values
 from .shapley import shapley_iteration
 from .solution import Certificate, Solution, Status
 from .solve import solve

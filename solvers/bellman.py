@@ -1,22 +1,15 @@
-"""Bellman operators of finite Markov decision processes.
+"""A finite MDP as the solvers see it: rows, and the Bellman operator on them.
 
-For a value v of shape (S,), an action value and the two operators are
+State s owns the *decision rows* ``first[s] : first[s + 1]`` of P and r, one for each of its actions:
 
-    q(s, a)     = r(s, a) + gamma sum_s' P(s' | s, a) v(s')
-    (T v)(s)    = max_a q(s, a)
-    (T_pi v)(s) = sum_a pi(a | s) q(s, a)
+    q(row) = r(row) + gamma sum_s' P(row, s') v(s')        (T v)(s) = max of q over the rows of s
 
-Both operators are monotone, and with gamma < 1 contractions of modulus gamma in the supremum norm, with
-fixed points v* and v^pi (Puterman, Markov Decision Processes, 1994, Propositions 6.2.2 to 6.2.4).
-
-The solvers see a model as *decision rows*: state s owns the rows ``first[s] : first[s + 1]`` of P and r, one
-for each of its actions. In a model every state owns A rows; where states have been merged
-(:mod:`.total_reward`) they own different numbers of them.
+In a model every state owns A rows; where states have been merged (:mod:`.total_reward`), or actions left out,
+they own different numbers of them.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -89,13 +82,6 @@ class DecisionRows:
         slack = (self.longest + 2) * UNIT_ROUNDOFF
         return float(sums.min()) * (1 - slack), float(sums.max()) * (1 + slack)
 
-    def subset(self, kept: BoolArray) -> "DecisionRows":
-        """The process with some of its rows (R,) only, at least one for each state."""
-        count = np.add.reduceat(kept, self.first[:-1], dtype=np.int64)
-        first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(count)])
-        where = np.flatnonzero(kept)
-        return DecisionRows(self.P[where], self.r[where], first, self.gamma, self.terminal)
-
     def with_rewards(self, r: FloatArray) -> "DecisionRows":
         """The same process with other rewards (R,)."""
         return replace(self, r=r)
@@ -119,9 +105,16 @@ class Backup:
 
 
 def decision_rows(model: TabularMDP) -> DecisionRows:
-    """The rows of a model; nothing is copied."""
+    """The rows of a model; a dense P that is mostly zero becomes a CSR array, nothing else is copied."""
     first = np.arange(model.n_states + 1) * model.n_actions
-    return DecisionRows(model.P_rows, model.r.reshape(-1), first, model.gamma, model.terminal)
+    return DecisionRows(_lighter(model.P_rows), model.r.reshape(-1), first, model.gamma, model.terminal)
+
+
+def _lighter(P: TransitionMatrix) -> TransitionMatrix:
+    """P itself, or as a CSR array where that is at most half as large."""
+    if not isinstance(P, np.ndarray) or 3 * np.count_nonzero(P) > P.size:
+        return P
+    return sp.csr_array(P)
 
 
 def row_values(rows: DecisionRows, v: FloatArray) -> FloatArray:
@@ -132,12 +125,17 @@ def row_values(rows: DecisionRows, v: FloatArray) -> FloatArray:
     return q
 
 
+def best_values(rows: DecisionRows, q: FloatArray) -> FloatArray:
+    """Greatest entry of q (R,) in each state, (S,)."""
+    return np.maximum.reduceat(q, rows.first[:-1])
+
+
 def best_rows(rows: DecisionRows, q: FloatArray) -> tuple[FloatArray, IntArray]:
     """Greatest entry of q (R,) in each state and the first row that attains it, both (S,)."""
     if rows.n_actions:
         choice = rows.first[:-1] + q.reshape(rows.n_states, -1).argmax(axis=1)
         return q[choice], choice
-    best = cast("FloatArray", np.maximum.reduceat(q, rows.first[:-1]))
+    best = best_values(rows, q)
     ties = np.flatnonzero(q == best[rows.owner])
     return best, ties[np.diff(rows.owner[ties], prepend=-1) > 0]
 
@@ -164,29 +162,6 @@ def rounding_error(rows: DecisionRows, v: FloatArray) -> float:
     """
     size = float(np.abs(rows.r).max()) + rows.gamma * rows.mass[1] * float(np.abs(v).max())
     return (rows.longest + 4) * UNIT_ROUNDOFF * size + float(np.finfo(np.float64).tiny)
-
-
-def q_values(model: TabularMDP, v: FloatArray) -> FloatArray:
-    """Action values q(s, a) = r(s, a) + gamma (P_a v)(s) of shape (S, A), for v of shape (S,)."""
-    return row_values(decision_rows(model), v).reshape(model.r.shape)
-
-
-def bellman_operator(model: TabularMDP, v: FloatArray) -> FloatArray:
-    """T v of shape (S,): the maximum of the action values in each state."""
-    return q_values(model, v).max(axis=1)
-
-
-def policy_operator(model: TabularMDP, policy: FloatArray | IntArray, v: FloatArray) -> FloatArray:
-    """T_pi v of shape (S,), for a policy of actions (S,) or of action probabilities (S, A)."""
-    q = q_values(model, v)
-    if policy.ndim == 1:
-        return q[np.arange(model.n_states), policy]
-    return np.einsum("sa,sa->s", policy, q)
-
-
-def greedy_policy(model: TabularMDP, v: FloatArray) -> IntArray:
-    """The first maximising action in each state, (S,)."""
-    return q_values(model, v).argmax(axis=1)
 
 
 def as_csr(P: TransitionMatrix) -> sp.csr_array:

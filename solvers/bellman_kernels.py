@@ -1,6 +1,6 @@
 # pyright: reportUntypedFunctionDecorator=false
 # numba ships no types for its decorators.
-"""Compiled Bellman sweeps over CSR rows; the equations stand in :mod:`.bellman`."""
+"""Compiled Bellman sweeps over CSR rows; the equation stands in :mod:`.bellman`."""
 
 import numpy as np
 from numba import njit
@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+IndexArray = NDArray[np.int32] | NDArray[np.int64]
 
 
 @njit(cache=True)
 def csr_backup(
     data: FloatArray,
-    indices: IntArray,
-    indptr: IntArray,
+    indices: IndexArray,
+    indptr: IndexArray,
     r: FloatArray,
     first: IntArray,
     gamma: float,

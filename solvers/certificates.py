@@ -24,7 +24,7 @@ import numpy as np
 
 from ..models import FiniteHorizonMDP, TabularMDP
 from ..models._checks import BoolArray
-from .bellman import UNIT_ROUNDOFF, DecisionRows, as_csr, best_rows, decision_rows, row_values
+from .bellman import UNIT_ROUNDOFF, DecisionRows, best_values, decision_rows, row_values
 from .chains import fate, policy_chain, solve_chain
 from .policies import (
     Rule,
@@ -41,6 +41,7 @@ from .total_reward import Quotient, quotient, total_error
 
 # Products of a few factors are scaled by this to make up for their own rounding.
 OUTWARDS = 1.0 + 16 * UNIT_ROUNDOFF
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def certify(model: TabularMDP, value: FloatArray, policy: IntArray | FloatArray) -> Certificate:
@@ -59,7 +60,7 @@ def certify(model: TabularMDP, value: FloatArray, policy: IntArray | FloatArray)
     return certify_rows(quotient(model), require_value("value", value, rows.n_states), rule)
 
 
-def certify_rows(problem: Quotient, value: FloatArray, rule: IntArray | FloatArray) -> Certificate:
+def certify_rows(problem: Quotient, value: FloatArray, rule: Rule) -> Certificate:
     """:func:`certify` for a policy given as rows of the model, with the analysis of the model at hand."""
     lower = policy_bounds(problem.model_rows, value, rule).lower
     upper = _upper(problem, value, lower)
@@ -73,7 +74,7 @@ def certify_policy(model: TabularMDP, value: FloatArray, policy: IntArray | Floa
     return Certificate(np.minimum(bounds.lower, v), np.maximum(bounds.upper, v))
 
 
-def policy_bounds(rows: DecisionRows, value: FloatArray, rule: IntArray | FloatArray) -> Certificate:
+def policy_bounds(rows: DecisionRows, value: FloatArray, rule: Rule) -> Certificate:
     """Two-sided bounds on v^pi; infinite where gamma = 1 and the policy's total reward is, or may be, infinite."""
     if rows.gamma < 1.0:
         steps = np.full(rows.n_states, steps_bound(rows.gamma * rule_mass(rows, rule)))
@@ -88,7 +89,7 @@ def policy_bounds(rows: DecisionRows, value: FloatArray, rule: IntArray | FloatA
 
 
 def _bounds_around(
-    rows: DecisionRows, value: FloatArray, rule: IntArray | FloatArray, ended: BoolArray, steps: FloatArray
+    rows: DecisionRows, value: FloatArray, rule: Rule, ended: BoolArray, steps: FloatArray
 ) -> Certificate:
     """v + min(0, min(T_pi v - v)) xi and v + max(0, max(T_pi v - v)) xi, where the chain has not ended."""
     v = np.where(ended, 0.0, value)
@@ -102,11 +103,14 @@ def _bounds_around(
 
 
 def widened(change: FloatArray, error: float) -> tuple[float, float]:
-    """min(0, min change) and max(0, max change), moved outwards by what rounding may hide."""
+    """min(0, min change) and max(0, max change), moved outwards by what rounding may hide.
+
+    Neither is zero, so that times an infinite number of steps each is infinite.
+    """
     low, high = float(change.min()), float(change.max())
     low -= error + 2 * UNIT_ROUNDOFF * abs(low)
     high += error + 2 * UNIT_ROUNDOFF * abs(high)
-    return min(0.0, low), max(0.0, high)
+    return min(-TINY, low), max(TINY, high)
 
 
 def _upper(problem: Quotient, value: FloatArray, lower: FloatArray) -> FloatArray:
@@ -115,8 +119,7 @@ def _upper(problem: Quotient, value: FloatArray, lower: FloatArray) -> FloatArra
     v = problem.merge_value(value)
     if rows.terminal.all():
         return v[problem.merged]
-    best, _ = best_rows(rows, row_values(rows, v))
-    _, high = widened((best - v)[~rows.terminal], total_error(rows, v))
+    _, high = widened((best_values(rows, row_values(rows, v)) - v)[~rows.terminal], total_error(rows, v))
     potential = problem.potential if rows.gamma == 1.0 else None
     if potential is not None:
         distance = np.maximum(potential.h - problem.merge_value(lower), 0.0)
@@ -134,7 +137,7 @@ def steps_bound(modulus: float) -> float:
     return OUTWARDS / room if room > 0.0 else np.inf
 
 
-def _chain_steps(rows: DecisionRows, rule: IntArray | FloatArray, ended: BoolArray) -> FloatArray:
+def _chain_steps(rows: DecisionRows, rule: Rule, ended: BoolArray) -> FloatArray:
     """xi (S,) with xi >= 1 + P_pi xi where the chain has not ended: a solution of y = 1 + P_pi y, then verified.
 
     If 1 + P_pi y - y <= e < 1, then xi = y / (1 - e) is one.
@@ -174,7 +177,9 @@ def certify_stage_policy(model: FiniteHorizonMDP, value: FloatArray, policy: Int
     return Certificate(*_stage_bounds(model, v, stage_rules(model, policy)))
 
 
-def _stage_bounds(model: FiniteHorizonMDP, value: FloatArray, rules: Sequence[Rule]) -> tuple[FloatArray, FloatArray]:
+def _stage_bounds(
+    model: FiniteHorizonMDP, value: FloatArray, rules: Sequence[Rule | None]
+) -> tuple[FloatArray, FloatArray]:
     """Bounds on the value of a staged policy, or on v* where the rules are None, (H + 1, S) each."""
     live = ~model.terminal
     v = np.where(live, value, 0.0)

@@ -11,7 +11,7 @@ that pays nothing.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +22,7 @@ from scipy.sparse.linalg import LinearOperator, bicgstab, splu
 from ..models._checks import BoolArray
 from ..models.outcomes import TransitionMatrix
 from .bellman import DecisionRows, as_csr
-from .policies import is_deterministic
+from .policies import Mix, Rule, state_sums
 from .solution import FloatArray, IntArray
 
 # LU factors of a sparse chain may take this many bytes before BiCGSTAB takes over.
@@ -50,9 +50,22 @@ class Chain:
     r: FloatArray
     gamma: float
 
+    def step(self, v: FloatArray) -> FloatArray:
+        """T_pi v = r + gamma P v, (S,)."""
+        value = np.asarray(self.P @ v)
+        value *= self.gamma
+        value += self.r
+        return value
+
+    def after(self, v: FloatArray, sweeps: int) -> FloatArray:
+        """T_pi applied so many times, (S,)."""
+        for _ in range(sweeps):
+            v = self.step(v)
+        return v
+
     def residual(self, v: FloatArray) -> FloatArray:
-        """r + gamma P v - v, (S,)."""
-        return self.r + self.gamma * np.asarray(self.P @ v) - v
+        """T_pi v - v, (S,)."""
+        return self.step(v) - v
 
     def with_rewards(self, r: FloatArray) -> "Chain":
         """The same chain with other rewards (S,)."""
@@ -72,22 +85,25 @@ class Chain:
         return n_states <= 1000 or n_states * (2 * _bandwidth(self.P) + 1) * 12 <= DIRECT_BYTES
 
 
-def policy_chain(rows: DecisionRows, rule: IntArray | FloatArray, ended: BoolArray) -> Chain:
+def policy_chain(rows: DecisionRows, rule: Rule, ended: BoolArray) -> Chain:
     """The chain of a rule, with zero rows where it has ended."""
-    if is_deterministic(rule):
-        P, r = rows.P[rule], rows.r[rule]
+    if isinstance(rule, Mix):
+        mix = sp.csr_array((rule.weights, np.arange(rows.r.size), rows.first), shape=(rows.n_states, rows.r.size))
+        chain = Chain(cast("TransitionMatrix", mix @ rows.P), np.asarray(mix @ rows.r), rows.gamma)
     else:
-        mix = sp.csr_array((rule, np.arange(rule.size), rows.first), shape=(rows.n_states, rule.size))
-        P, r = mix @ rows.P, mix @ rows.r
-    if not ended.any():
-        return Chain(P, r, rows.gamma)
+        chain = Chain(rows.P[rule], rows.r[rule], rows.gamma)
+    return _ending(chain, ended) if ended.any() else chain
+
+
+def _ending(chain: Chain, ended: BoolArray) -> Chain:
+    """The chain with zero rows where it has ended."""
     live = (~ended).astype(np.float64)
-    if isinstance(P, np.ndarray):
-        return Chain(P * live[:, None], r * live, rows.gamma)
-    chain = sp.csr_array(P)
-    chain.data = chain.data * np.repeat(live, np.diff(chain.indptr))
-    chain.eliminate_zeros()
-    return Chain(chain, r * live, rows.gamma)
+    if isinstance(chain.P, np.ndarray):
+        return Chain(chain.P * live[:, None], chain.r * live, chain.gamma)
+    left = chain.P.copy()
+    left.data *= np.repeat(live, np.diff(left.indptr))
+    left.eliminate_zeros()
+    return Chain(left, chain.r * live, chain.gamma)
 
 
 def solve_chain(chain: Chain, start: FloatArray, target: float) -> FloatArray:
@@ -122,9 +138,9 @@ def _dense_factors(chain: Chain) -> _Solver:
     return lambda b: np.asarray(lu_solve(factors, b))
 
 
-def _factors(matrix: sp.csc_array, order: str) -> _Solver:
+def _factors(matrix: sp.csc_array, order: Literal["COLAMD", "NATURAL"]) -> _Solver:
     """Sparse LU without pivoting, which a (weakly) diagonally dominant matrix does not need (Higham, section 9.5)."""
-    return cast("_Solver", splu(matrix, permc_spec=order, diag_pivot_thresh=0.0).solve)
+    return cast("Any", splu(matrix, permc_spec=order, diag_pivot_thresh=0.0)).solve
 
 
 def _bandwidth(P: sp.csr_array) -> int:
@@ -201,7 +217,7 @@ class Fate:
         return self.ended | self.to_minus | self.to_plus
 
 
-def fate(rows: DecisionRows, rule: IntArray | FloatArray) -> Fate:
+def fate(rows: DecisionRows, rule: Rule) -> Fate:
     """The fate of each state under a rule; both infinities together mean that the total is not determined."""
     P = as_csr(policy_chain(rows, rule, rows.terminal).P)
     in_class = closed_classes(P, rows.terminal) >= 0
@@ -211,11 +227,11 @@ def fate(rows: DecisionRows, rule: IntArray | FloatArray) -> Fate:
     return Fate(rows.terminal | (in_class & ~to_minus & ~to_plus), to_minus, to_plus)
 
 
-def _pays(rows: DecisionRows, rule: IntArray | FloatArray, r: FloatArray) -> BoolArray:
+def _pays(rows: DecisionRows, rule: Rule, r: FloatArray) -> BoolArray:
     """Mask (S,): whether a row that the rule uses has a nonzero entry in r (R,)."""
-    if is_deterministic(rule):
-        return r[rule] != 0.0
-    return np.logical_or.reduceat((rule > 0.0) & (r != 0.0), rows.first[:-1])
+    if isinstance(rule, Mix):
+        return state_sums(rows, rule.weights * (r != 0.0)) > 0.0
+    return r[rule] != 0.0
 
 
 def can_reach(P: sp.csr_array, targets: BoolArray) -> BoolArray:

@@ -6,10 +6,11 @@ more (by what the chains forget in a step), and bounds the error on both sides; 
     gamma / (1 - gamma) (max(T v - v) - min(T v - v)) <= tol
 
 and returns T v moved to the middle of the bounds (MacQueen 1966; Puterman, Markov Decision Processes, 1994,
-Theorem 6.6.3 and section 6.6.2). An action with q(s, a) below (T v)(s) by more than that bound is optimal for no
-v* within the bounds, so it is left out of later sweeps, which makes them A times cheaper in the end (action
-elimination: MacQueen, Operations Research 15, 1967; Puterman, section 6.7). **Policy iteration** solves for v^pi
-(:mod:`.howard`). **Backward induction** is v_h = T_h v_{h+1} from v_H = 0 (Puterman, section 4.5).
+Theorem 6.6.3 and section 6.6.2). Each T is followed by some sweeps of T_pi of the greedy policy pi, which cost 1/A as
+much (modified policy iteration: Puterman and Shin, Management Science 24, 1978). With gamma < 1 that converges from
+every start: a constant added to v changes neither pi nor any span, and a low enough start rises to v*.
+
+**Policy iteration** solves for v^pi (:mod:`.howard`). **Backward induction** is v_h = T_h v_{h+1} from v_H = 0 (Puterman, section 4.5).
 
 With gamma = 1 all of them work on the quotient of :mod:`.total_reward`.
 
@@ -18,7 +19,7 @@ the certificate says: a solver that stops early, is interrupted, or meets the li
 best answer with true bounds.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -26,13 +27,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..models import FiniteHorizonMDP, LinearMDP, TabularMDP
 from ..models._checks import whole_number
-from .bellman import Backup, DecisionRows, as_csr, backup, best_rows, decision_rows, rounding_error, row_values
+from .bellman import (
+    Backup,
+    DecisionRows,
+    as_csr,
+    backup,
+    best_rows,
+    decision_rows,
+    row_values,
+)
 from .certificates import certify_rows, certify_stage_policy, certify_stages, policy_bounds
 from .chains import closed_classes, fate, policy_chain, solve_chain
 from .howard import UnboundedRewardError, howard
 from .linear import LinearSolution, linear_backward_induction
 from .policies import (
-    is_deterministic,
+    Mix,
+    Rule,
     policy_rule,
     require_start,
     require_tolerance,
@@ -41,31 +51,46 @@ from .policies import (
     stage_rules,
     stages_backwards,
 )
-from .solution import Certificate, FloatArray, IntArray, Solution, Status, exactness
+from .solution import FloatArray, IntArray, Solution, Status, exactness
 from .total_reward import Quotient, quotient, total_error
 
 
 def value_iteration(
-    model: TabularMDP, tol: float = 1e-8, *, max_iterations: int = 100_000, start: ArrayLike | None = None
+    model: TabularMDP,
+    tol: float = 1e-8,
+    *,
+    evaluation_sweeps: int = 10,
+    max_iterations: int = 100_000,
+    start: ArrayLike | None = None,
 ) -> Solution[IntArray]:
     """Optimal value and policy by value iteration.
+
+    With gamma = 1 sweeps find v* where going on for ever costs something; elsewhere (status NOT_CERTIFIED) they may
+    end above it, with a policy that never terminates, so policy iteration takes their place.
 
     Args:
         model: The model.
         tol: Wanted bound on the certified gap.
-        max_iterations: Largest number of sweeps.
+        evaluation_sweeps: Sweeps of the greedy policy alone after each sweep over all actions; 0 is value iteration
+            as in the books, and what gamma = 1 gets.
+        max_iterations: Largest number of sweeps over all actions.
         start: Value (S,) to start from. Default: zero.
 
     Returns:
-        value (S,), policy (S,), and one entry of history for each sweep: the bound on the gap after it.
+        value (S,), policy (S,), and one entry of history for each sweep over all actions: the bound on the gap
+        after it.
 
     Raises:
-        ValueError: A bad tol, max_iterations or start; with gamma = 1, a state from which no policy terminates,
-            or an unbounded total reward.
+        ValueError: A bad tol, evaluation_sweeps, max_iterations or start; with gamma = 1, a state from which no policy
+            terminates, or an unbounded total reward.
     """
     tol, max_iterations = require_tolerance(tol), whole_number("max_iterations", max_iterations, 1)
+    evaluation_sweeps = whole_number("evaluation_sweeps", evaluation_sweeps, 0) if model.gamma < 1.0 else 0
     problem, start = _problem(model), require_start(start, model)
-    run = _sweep(problem, problem.merge_value(start), tol, max_iterations)
+    if model.gamma == 1.0 and problem.potential is None:
+        run = _improve(problem, problem.start, tol, max_iterations)
+    else:
+        run = _sweep(problem, problem.merge_value(start), tol, evaluation_sweeps, max_iterations)
     return _solution(problem, run, tol)
 
 
@@ -171,55 +196,26 @@ class _Run:
     history: list[float] = field(default_factory=list[float])
 
 
-def _sweep(problem: Quotient, v: FloatArray, tol: float, max_iterations: int) -> _Run:
-    """Value iteration with elimination of actions."""
+def _sweep(problem: Quotient, v: FloatArray, tol: float, evaluation_sweeps: int, max_iterations: int) -> _Run:
+    """Value iteration."""
     rows, run, best, idle = problem.rows, _Run(v, problem.rows.first[:-1]), np.inf, 0
-    race = _Contenders(rows, np.arange(rows.r.size), _horizon(problem, v) * float(np.ptp(rows.r)))
-    latest = None
+    chain = policy_chain(rows, run.choice, rows.terminal)
     try:
         for _ in range(max_iterations):
-            step = backup(race.rows, v)
-            latest, run.value = (race, step), _centred(rows, step)
+            step = backup(rows, v)
+            if evaluation_sweeps and not np.array_equal(step.choice, run.choice):
+                chain = policy_chain(rows, step.choice, rows.terminal)
+            run.value, run.choice = _centred(rows, step), step.choice
             gap = _spread(rows, step) * _horizon(problem, run.value)
             run.history.append(gap)
             best, idle = (gap, 0) if gap < best else (best, idle + 1)
             if _is_done(problem, run.value, gap, tol, idle):
                 run.status = Status.CONVERGED
                 break
-            if rows.gamma < 1.0 and gap < race.gap / 30:
-                race = race.without_losers(v, gap)
-            v = run.value
+            v = chain.after(run.value, evaluation_sweeps)
     except KeyboardInterrupt:
         run.status = Status.INTERRUPTED
-    if latest is not None:
-        run.choice = latest[0].origin[latest[1].choice]
     return run
-
-
-@dataclass(frozen=True, eq=False)
-class _Contenders:
-    """The rows that may still be optimal.
-
-    Attributes:
-        rows: These rows.
-        origin: Their places among all rows.
-        gap: Bound on the gap when they were found.
-    """
-
-    rows: DecisionRows
-    origin: IntArray
-    gap: float
-
-    def without_losers(self, v: FloatArray, gap: float) -> "_Contenders":
-        """Leave out what is worse than the best by more than the gap that T v certifies, if that is worth it."""
-        if self.origin.size < 1.3 * v.size:
-            return replace(self, gap=gap)
-        q = row_values(self.rows, v)
-        best = np.maximum.reduceat(q, self.rows.first[:-1])
-        kept = q >= best[self.rows.owner] - gap - 4 * rounding_error(self.rows, v)
-        if np.count_nonzero(kept) > 0.7 * kept.size:
-            return replace(self, gap=gap)
-        return _Contenders(self.rows.subset(kept), self.origin[kept], gap)
 
 
 def _improve(problem: Quotient, choice: IntArray, tol: float, max_iterations: int) -> _Run:
@@ -230,7 +226,7 @@ def _improve(problem: Quotient, choice: IntArray, tol: float, max_iterations: in
         for step in howard(rows, choice, run.value, target):
             run.value, run.choice = step.value, step.choice
             run.history.append((max(0.0, step.high) - min(0.0, step.low)) * _horizon(problem, run.value))
-            if run.history[-1] <= _goal(problem, run.value, tol):
+            if _is_done(problem, run.value, run.history[-1], tol, 0):
                 break
             if len(run.history) == max_iterations:
                 return run
@@ -267,19 +263,17 @@ def _horizon(problem: Quotient, v: FloatArray) -> float:
     return max(1.0, float((problem.potential.h - v).max()) / problem.potential.slack)
 
 
-def _goal(problem: Quotient, v: FloatArray, tol: float) -> float:
-    """What rounding leaves of tol, or what it allows at best."""
-    floor = 2 * total_error(problem.rows, v) * _horizon(problem, v)
-    return max(tol - floor, floor)
+def _floor(problem: Quotient, v: FloatArray) -> float:
+    """What rounding alone adds to the certified gap."""
+    return 2 * total_error(problem.rows, v) * _horizon(problem, v)
 
 
 def _is_done(problem: Quotient, v: FloatArray, gap: float, tol: float, idle: int) -> bool:
-    """Whether the gap is small enough, or has not shrunk in so many sweeps that only rounding moves it."""
+    """Whether the gap is within what rounding leaves of tol, or so small that for many sweeps only rounding moves it."""
     if gap > tol and not idle:
         return False
-    # Without discount news travels one state a sweep, and the gap may stay the same for as long.
-    patience = 64 if problem.rows.gamma < 1.0 else 64 + v.size
-    return idle >= patience or gap <= _goal(problem, v, tol)
+    floor = _floor(problem, v)
+    return gap <= max(tol - floor, floor) or (idle >= 64 and gap <= 8 * floor)
 
 
 def _first_choice(problem: Quotient, model: TabularMDP, start: ArrayLike | None) -> IntArray:
@@ -287,7 +281,7 @@ def _first_choice(problem: Quotient, model: TabularMDP, start: ArrayLike | None)
     if start is None:
         return problem.start if rows.gamma == 1.0 else best_rows(rows, rows.r)[1]
     rule = policy_rule(model, start, "start")
-    if not is_deterministic(rule):
+    if isinstance(rule, Mix):
         raise ValueError(f"start has shape {np.shape(start)}; policy iteration starts from one action for each state")
     choice = problem.merge_rule(rule)
     if rows.gamma == 1.0:
@@ -319,7 +313,7 @@ def _stage_values(model: FiniteHorizonMDP, policy: NDArray[Any]) -> FloatArray:
     return value
 
 
-def _chain_value(rows: DecisionRows, rule: IntArray | FloatArray) -> FloatArray:
+def _chain_value(rows: DecisionRows, rule: Rule) -> FloatArray:
     """v^pi (S,), infinite or nan where the total reward is."""
     start = np.zeros(rows.n_states)
     if rows.gamma < 1.0:

@@ -103,7 +103,7 @@ def choice_towards(rows: DecisionRows, targets: BoolArray, allowed: BoolArray) -
     row = np.repeat(np.arange(rows.r.size), np.diff(P.indptr))
     keep = (P.data > 0) & allowed[row]
     row, tail, head = row[keep], rows.owner[row[keep]], P.indices[keep]
-    graph = sp.csr_array((np.ones(row.size), (tail, head)), shape=P.shape[1:] * 2)
+    graph = sp.csr_array((np.ones(row.size), (tail, head)), shape=(rows.n_states, rows.n_states))
     step = step_towards(graph, targets)
     choice = np.full(rows.n_states, -1, dtype=np.int64)
     follows = (head == step[tail]) & ~targets[tail]

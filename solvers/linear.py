@@ -141,7 +141,9 @@ def _residuals(model: LinearMDP, law: LinearLaw, states: IntArray, w: FloatArray
     reached = law.mu[:, : later.size]  # nothing is reached after the last stage
     backed_w, size = law.theta + reached @ later, np.abs(law.theta) + np.abs(reached) @ np.abs(later)
     total = law.mu.sum(axis=1)
-    values, change, scale, mass = [], [], 0.0, 0.0
+    values: list[FloatArray] = []
+    change: list[tuple[FloatArray, FloatArray]] = []
+    scale = mass = 0.0
     for features in _blocks(model.phi, states):
         q, backed = features @ w, features @ backed_w
         choice = q.argmax(axis=1)[:, None]

@@ -1,47 +1,56 @@
 """What a caller may pass as a policy or a value, checked, and its action on values.
 
-Inside the solvers a *rule* says which rows a state uses: chosen rows (S,) of integers, a weight for each row
-(R,), or None for the best row.
+Inside the solvers a *rule* says which rows the states use: one chosen row for each, (S,), or a :class:`Mix`.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..models import FiniteHorizonMDP, MarkovGame, TabularMDP
 from ..models._checks import PROBABILITY_TOLERANCE, entry, first
-from .bellman import UNIT_ROUNDOFF, DecisionRows, best_rows, rounding_error, row_values
+from .bellman import UNIT_ROUNDOFF, DecisionRows, best_values, rounding_error, row_values
 from .solution import FloatArray, IntArray
 
-Rule = IntArray | FloatArray | None
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """A rule that mixes rows: a weight for each row (R,), summing to one over the rows of each state."""
+
+    weights: FloatArray
 
 
-def is_deterministic(rule: IntArray | FloatArray) -> bool:
-    """Whether a rule names one row for each state."""
-    return rule.dtype.kind == "i"
+Rule = IntArray | Mix
 
 
-def rule_backup(rows: DecisionRows, rule: Rule, v: FloatArray) -> FloatArray:
+def rule_backup(rows: DecisionRows, rule: Rule | None, v: FloatArray) -> FloatArray:
     """T_pi v (S,); T v where there is no rule."""
     q = row_values(rows, v)
     if rule is None:
-        return best_rows(rows, q)[0]
-    return q[rule] if is_deterministic(rule) else np.add.reduceat(rule * q, rows.first[:-1])
+        return best_values(rows, q)
+    return state_sums(rows, rule.weights * q) if isinstance(rule, Mix) else q[rule]
 
 
-def rule_mass(rows: DecisionRows, rule: Rule) -> float:
+def state_sums(rows: DecisionRows, terms: NDArray[Any]) -> NDArray[Any]:
+    """Sums (S,) of terms (R,) over the rows of each state."""
+    return np.add.reduceat(terms, rows.first[:-1])
+
+
+def rule_mass(rows: DecisionRows, rule: Rule | None) -> float:
     """Bound on the mass that one step under the rule carries on: one, rounding apart."""
-    if rule is None or is_deterministic(rule):
+    if not isinstance(rule, Mix):
         return rows.mass[1]
-    most = float(np.add.reduceat(rule, rows.first[:-1]).max())
+    most = float(state_sums(rows, rule.weights).max())
     return rows.mass[1] * most * (1 + (rows.most_rows + 2) * UNIT_ROUNDOFF)
 
 
-def rule_error(rows: DecisionRows, rule: Rule, v: FloatArray) -> float:
+def rule_error(rows: DecisionRows, rule: Rule | None, v: FloatArray) -> float:
     """Bound on the rounding error of every entry of :func:`rule_backup`."""
     error = rounding_error(rows, v)
-    if rule is None or is_deterministic(rule):
+    if not isinstance(rule, Mix):
         return error
     size = float(np.abs(rows.r).max()) + rows.gamma * rows.mass[1] * float(np.abs(v).max())
     weight = rule_mass(rows, rule) / rows.mass[1]
@@ -82,7 +91,7 @@ def require_tolerance(tol: float) -> float:
     return float(tol)
 
 
-def policy_rule(model: TabularMDP, policy: ArrayLike, name: str = "policy") -> IntArray | FloatArray:
+def policy_rule(model: TabularMDP, policy: ArrayLike, name: str = "policy") -> Rule:
     """The rule of a policy of actions (S,), or of action probabilities (S, A).
 
     Raises:
@@ -91,7 +100,7 @@ def policy_rule(model: TabularMDP, policy: ArrayLike, name: str = "policy") -> I
     return _rule(name, np.asarray(policy), model.n_states, model.n_actions, ())
 
 
-def stage_rules(model: FiniteHorizonMDP, policy: ArrayLike) -> list[IntArray | FloatArray]:
+def stage_rules(model: FiniteHorizonMDP, policy: ArrayLike) -> list[Rule]:
     """H rules, of a policy (S,) or (H, S) of actions, or (S, A) or (H, S, A) of action probabilities."""
     array = np.asarray(policy)
     S, A, H = model.n_states, model.n_actions, model.horizon
@@ -107,9 +116,7 @@ def _are_actions(policy: NDArray[np.generic]) -> bool:
     return policy.dtype.kind in "iu"
 
 
-def _rule(
-    name: str, policy: NDArray[np.generic], n_states: int, n_actions: int, stage: tuple[int, ...]
-) -> IntArray | FloatArray:
+def _rule(name: str, policy: NDArray[np.generic], n_states: int, n_actions: int, stage: tuple[int, ...]) -> Rule:
     if _are_actions(policy):
         return _action_rule(name, policy.astype(np.int64), n_states, n_actions, stage)
     if policy.dtype.kind != "f":
@@ -127,7 +134,7 @@ def _action_rule(name: str, actions: IntArray, n_states: int, n_actions: int, st
     return np.arange(n_states) * n_actions + actions
 
 
-def _mixed_rule(name: str, weights: FloatArray, n_states: int, n_actions: int, stage: tuple[int, ...]) -> FloatArray:
+def _mixed_rule(name: str, weights: FloatArray, n_states: int, n_actions: int, stage: tuple[int, ...]) -> Mix:
     if weights.shape != (n_states, n_actions):
         raise ValueError(
             f"{name} has dtype float and shape {weights.shape}; expected action probabilities of shape "
@@ -142,7 +149,7 @@ def _mixed_rule(name: str, weights: FloatArray, n_states: int, n_actions: int, s
         index = first(off)
         total = float(weights[index].sum())
         raise ValueError(f"{entry(name, (*stage, *index))} sums to {total:.12g}, not 1; normalise that row")
-    return weights.reshape(-1)
+    return Mix(weights.reshape(-1))
 
 
 def stages_backwards(model: FiniteHorizonMDP) -> Iterator[tuple[int, DecisionRows]]:

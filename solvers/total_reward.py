@@ -38,7 +38,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..models import TabularMDP
 from ..models._checks import BoolArray
-from .bellman import DecisionRows, as_csr, best_rows, decision_rows, rounding_error, row_values
+from .bellman import DecisionRows, as_csr, best_values, decision_rows, rounding_error, row_values
 from .howard import UnboundedRewardError, choice_towards, howard
 from .solution import FloatArray, IntArray
 
@@ -139,13 +139,13 @@ def free_components(rows: DecisionRows) -> IntArray:
     """
     P = as_csr(rows.P)
     row = np.repeat(np.arange(rows.r.size), np.diff(P.indptr))[P.data > 0]
-    head = P.indices[P.data > 0]
+    head = P.indices[P.data > 0].astype(np.int64)
     stays = (rows.r == 0.0) & ~rows.terminal[rows.owner]
     while True:
         stays = _without_dead_ends(rows, row, head, stays)
         kept = stays[row]
         tail = rows.owner[row[kept]]
-        graph = sp.csr_array((np.ones(tail.size), (tail, head[kept])), shape=P.shape[1:] * 2)
+        graph = sp.csr_array((np.ones(tail.size), (tail, head[kept])), shape=(rows.n_states, rows.n_states))
         _, label = connected_components(graph, directed=True, connection="strong")
         crosses = np.zeros_like(stays)
         crosses[row[kept][label[tail] != label[head[kept]]]] = True
@@ -222,8 +222,9 @@ def _potential(rows: DecisionRows, start: IntArray, slack: float) -> Potential |
     except UnboundedRewardError:
         return None
     h = np.where(rows.terminal, 0.0, h)
-    best, _ = best_rows(rows, row_values(rows, h))
-    verified = float((h - best)[~rows.terminal].min(initial=slack)) - total_error(rows, h)
+    verified = float((h - best_values(rows, row_values(rows, h)))[~rows.terminal].min(initial=slack)) - total_error(
+        rows, h
+    )
     return Potential(h, verified) if verified > 0.0 else None
 
 
