@@ -164,6 +164,16 @@ def rounding_error(rows: DecisionRows, v: FloatArray) -> float:
     return (rows.longest + 4) * UNIT_ROUNDOFF * size + float(np.finfo(np.float64).tiny)
 
 
+def defect(rows: DecisionRows, v: FloatArray) -> float:
+    """Bound on what normalising each row of P exactly would change in P v, with gamma = 1; else 0.
+
+    A chain that need not end is only defined by rows that sum to one, not by the float64 numbers that stand for them,
+    so with gamma = 1 bounds are meant for the rows as stored and as normalised.
+    """
+    least, most = rows.mass
+    return max(1.0 - least, most - 1.0) * float(np.abs(v).max()) if rows.gamma == 1.0 else 0.0
+
+
 def as_csr(P: TransitionMatrix) -> sp.csr_array:
     """P as a CSR array; a CSR P is returned itself."""
     return sp.csr_array(P) if isinstance(P, np.ndarray) else P

@@ -14,8 +14,9 @@ of v widens them by at least its distance from v*, and a corrupted policy by at 
 With gamma = 1, xi of the policy is computed from its chain, and xi of all policies that matter from a potential
 (:mod:`.total_reward`).
 
-The bounds hold in exact arithmetic for the matrices as stored, whose rows need not sum to one exactly: the
-rounding of T v is bounded a priori, and every later operation is rounded outwards.
+The bounds hold in exact arithmetic for the matrices as stored, whose rows need not sum to one exactly (with
+gamma = 1 for the rows as normalised, too, since without that end components have no meaning): the rounding of T v is
+bounded a priori, and every later operation is rounded outwards.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ import numpy as np
 
 from ..models import FiniteHorizonMDP, TabularMDP
 from ..models._checks import BoolArray
-from .bellman import UNIT_ROUNDOFF, DecisionRows, best_values, decision_rows, row_values
+from .bellman import UNIT_ROUNDOFF, DecisionRows, best_values, decision_rows, defect, rounding_error, row_values
 from .chains import fate, policy_chain, solve_chain
 from .policies import (
     Rule,
@@ -37,7 +38,7 @@ from .policies import (
     stages_backwards,
 )
 from .solution import Certificate, FloatArray, IntArray
-from .total_reward import Quotient, quotient, total_error
+from .total_reward import Quotient, quotient
 
 # Products of a few factors are scaled by this to make up for their own rounding.
 OUTWARDS = 1.0 + 16 * UNIT_ROUNDOFF
@@ -96,7 +97,7 @@ def _bounds_around(
     if ended.all():
         return Certificate(v, v.copy())
     change = (rule_backup(rows, rule, v) - v)[~ended]
-    low, high = widened(change, rule_error(rows, rule, v))
+    low, high = widened(change, rule_error(rows, rule, v) + defect(rows, v))
     lower = np.where(ended, 0.0, np.nextafter(v + low * steps * OUTWARDS, -np.inf))
     upper = np.where(ended, 0.0, np.nextafter(v + high * steps * OUTWARDS, np.inf))
     return Certificate(lower, upper)
@@ -119,7 +120,9 @@ def _upper(problem: Quotient, value: FloatArray, lower: FloatArray) -> FloatArra
     v = problem.merge_value(value)
     if rows.terminal.all():
         return v[problem.merged]
-    _, high = widened((best_values(rows, row_values(rows, v)) - v)[~rows.terminal], total_error(rows, v))
+    _, high = widened(
+        (best_values(rows, row_values(rows, v)) - v)[~rows.terminal], rounding_error(rows, v) + defect(rows, v)
+    )
     potential = problem.potential if rows.gamma == 1.0 else None
     if potential is not None:
         distance = np.maximum(potential.h - problem.merge_value(lower), 0.0)
@@ -148,7 +151,7 @@ def _chain_steps(rows: DecisionRows, rule: Rule, ended: BoolArray) -> FloatArray
     y = np.where(ended, 0.0, y)
     if ended.all() or not (np.isfinite(y).all() and (y >= 0.0).all()):
         return np.where(ended, 0.0, np.inf)
-    _, excess = widened((rule_backup(counting, rule, y) - y)[live], rule_error(counting, rule, y))
+    _, excess = widened((rule_backup(counting, rule, y) - y)[live], rule_error(counting, rule, y) + defect(counting, y))
     return y * OUTWARDS / (1.0 - excess) if excess < 1.0 else np.where(ended, 0.0, np.inf)
 
 

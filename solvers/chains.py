@@ -1,8 +1,8 @@
 """The Markov chain of a policy, and its value: the solution of (I - gamma P_pi) v = r_pi.
 
-Small and banded chains are solved directly (LU with iterative refinement), large ones by BiCGSTAB,
-restarted from the residual until that meets a target; neither is trusted, since every answer is certified afterwards
-from its residual (:mod:`.certificates`).
+Small and banded chains are solved directly (LU with iterative refinement), large ones by BiCGSTAB (van der Vorst,
+SIAM Journal on Scientific and Statistical Computing 13, 1992), restarted from the residual until that meets a target;
+neither is trusted, since every answer is certified afterwards from its residual (:mod:`.certificates`).
 
 With gamma = 1 the value exists where the chain ends almost surely in a terminal state, or in a closed class
 that pays nothing.
@@ -27,6 +27,7 @@ from .solution import FloatArray, IntArray
 
 # LU factors of a sparse chain may take this many bytes before BiCGSTAB takes over.
 DIRECT_BYTES = 2**30
+
 # Direct solution of a dense chain up to this many states: half a minute's work on one core.
 DIRECT_STATES = 6000
 
@@ -162,9 +163,10 @@ def _solve_iteratively(chain: Chain, start: FloatArray, target: float) -> FloatA
         if norm <= target:
             return v
         rtol = min(0.1, 0.5 * target / norm)
-        correction, unfinished = bicgstab(system, residual, rtol=rtol, maxiter=ROUND, M=preconditioner)
-        better = v + correction
-        remaining = chain.residual(better)
+        with np.errstate(over="ignore", invalid="ignore"):  # a breakdown shows as no progress
+            correction, unfinished = bicgstab(system, residual, rtol=rtol, maxiter=ROUND, M=preconditioner)
+            better = v + correction
+            remaining = chain.residual(better)
         progress = np.abs(remaining).max() < 0.5 * norm
         if not progress and preconditioner is not None:
             return v

@@ -10,7 +10,8 @@ Theorem 6.6.3 and section 6.6.2). Each T is followed by some sweeps of T_pi of t
 much (modified policy iteration: Puterman and Shin, Management Science 24, 1978). With gamma < 1 that converges from
 every start: a constant added to v changes neither pi nor any span, and a low enough start rises to v*.
 
-**Policy iteration** solves for v^pi (:mod:`.howard`). **Backward induction** is v_h = T_h v_{h+1} from v_H = 0 (Puterman, section 4.5).
+**Policy iteration** solves for v^pi (:mod:`.howard`). **Backward induction** is v_h = T_h v_{h+1} from v_H = 0
+(Puterman, section 4.5).
 
 With gamma = 1 all of them work on the quotient of :mod:`.total_reward`.
 
@@ -34,6 +35,8 @@ from .bellman import (
     backup,
     best_rows,
     decision_rows,
+    defect,
+    rounding_error,
     row_values,
 )
 from .certificates import certify_rows, certify_stage_policy, certify_stages, policy_bounds
@@ -52,7 +55,7 @@ from .policies import (
     stages_backwards,
 )
 from .solution import FloatArray, IntArray, Solution, Status, exactness
-from .total_reward import Quotient, quotient, total_error
+from .total_reward import Quotient, quotient
 
 
 def value_iteration(
@@ -265,11 +268,11 @@ def _horizon(problem: Quotient, v: FloatArray) -> float:
 
 def _floor(problem: Quotient, v: FloatArray) -> float:
     """What rounding alone adds to the certified gap."""
-    return 2 * total_error(problem.rows, v) * _horizon(problem, v)
+    return 2 * (rounding_error(problem.rows, v) + defect(problem.rows, v)) * _horizon(problem, v)
 
 
 def _is_done(problem: Quotient, v: FloatArray, gap: float, tol: float, idle: int) -> bool:
-    """Whether the gap is within what rounding leaves of tol, or so small that for many sweeps only rounding moves it."""
+    """Whether the gap is within what rounding leaves of tol, or has long been so small that only rounding moves it."""
     if gap > tol and not idle:
         return False
     floor = _floor(problem, v)

@@ -69,7 +69,7 @@ def howard(rows: DecisionRows, choice: IntArray, start: FloatArray, target: floa
         best, better = best_rows(rows, q)
         residual = q[choice] - value
         yield Evaluated(choice, value, float(residual.min()), float((best - value).max()))
-        improves = best - q[choice] > 4 * rounding_error(rows, value)
+        improves = best - q[choice] > 4 * rounding_error(rows, value) + np.abs(residual).max()
         if not improves.any() and inner == target:
             return
         promise = float((best - q[choice]).max()) if improves.any() and rows.gamma < 1.0 else 0.0

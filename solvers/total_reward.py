@@ -31,6 +31,7 @@ Bertsekas and Tsitsiklis, Mathematics of Operations Research 16, 1991, made quan
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,9 +39,12 @@ from scipy.sparse.csgraph import connected_components
 
 from ..models import TabularMDP
 from ..models._checks import BoolArray
-from .bellman import DecisionRows, as_csr, best_values, decision_rows, rounding_error, row_values
+from .bellman import DecisionRows, as_csr, best_values, decision_rows, defect, rounding_error, row_values
 from .howard import UnboundedRewardError, choice_towards, howard
 from .solution import FloatArray, IntArray
+
+MOST_POLICIES = 1000
+"""Steps of policy iteration in search of a potential."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,21 +221,11 @@ def _potential(rows: DecisionRows, start: IntArray, slack: float) -> Potential |
     raised = rows.with_rewards(rows.r + slack * ~rows.terminal[rows.owner])
     h = np.zeros(rows.n_states)
     try:
-        for evaluated in howard(raised, start, h, slack / 8):
+        for evaluated in islice(howard(raised, start, h, slack / 8), MOST_POLICIES):
             h = evaluated.value
     except UnboundedRewardError:
         return None
     h = np.where(rows.terminal, 0.0, h)
-    verified = float((h - best_values(rows, row_values(rows, h)))[~rows.terminal].min(initial=slack)) - total_error(
-        rows, h
-    )
+    left = (h - best_values(rows, row_values(rows, h)))[~rows.terminal]
+    verified = float(left.min(initial=slack)) - rounding_error(rows, h) - defect(rows, h)
     return Potential(h, verified) if verified > 0.0 else None
-
-
-def total_error(rows: DecisionRows, v: FloatArray) -> float:
-    """Bound on the error of r + gamma P v, for gamma = 1 also as if each row of P summed to one exactly."""
-    error = rounding_error(rows, v)
-    if rows.gamma < 1.0:
-        return error
-    least, most = rows.mass
-    return error + max(1.0 - least, most - 1.0) * float(np.abs(v).max())

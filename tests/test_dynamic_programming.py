@@ -524,6 +524,33 @@ def test_the_span_stops_far_sooner_than_the_contraction() -> None:
     assert solution.iterations < 200
 
 
+@given(seed=SEEDS, gamma=st.sampled_from([0.0, 0.7, 0.99]), sweeps=st.sampled_from([0, 1, 7, 100]), ends=st.booleans())
+@settings(max_examples=30)
+def test_sweeps_of_the_policy_between_change_the_pace_and_not_the_answer(
+    seed: int, gamma: float, sweeps: int, ends: bool
+) -> None:
+    model = garnet_mdp(12, 3, 3, seed, gamma=gamma, rewards="normal")
+    model = with_end(model, gamma) if ends else model
+    start = np.where(model.terminal, 0.0, np.random.default_rng(seed).normal(0.0, 100.0, model.n_states))
+    solution = value_iteration(model, 1e-9, evaluation_sweeps=sweeps, start=start)
+    assert solution.status is Status.CONVERGED
+    np.testing.assert_allclose(solution.value, policy_iteration(model, 1e-9).value, atol=2e-9)
+
+
+@pytest.mark.parametrize("sweeps", [0, 10])
+def test_a_gap_that_stands_still_for_long_is_not_taken_for_the_limit_of_precision(sweeps: int) -> None:
+    """Two rewards at the ends of a corridor: for hundreds of sweeps the bounds do not move while the news travels."""
+    n, at = 600, np.arange(600)
+    columns = np.stack([np.minimum(at + 1, n - 1), at, np.maximum(at - 1, 0), at], axis=1).ravel()
+    P = sp.csr_array((np.tile([0.9, 0.1], 2 * n), columns, np.arange(0, 4 * n + 1, 2)), shape=(2 * n, n))
+    r = np.zeros((n, 2))
+    r[0], r[-1] = 0.001, 1.0
+    model = TabularMDP(P, r, 0.99, np.full(n, 1 / n))
+    solution = value_iteration(model, 1e-8, evaluation_sweeps=sweeps)
+    assert solution.status is Status.CONVERGED
+    np.testing.assert_allclose(solution.value, policy_iteration(model, 1e-8).value, atol=2e-8)
+
+
 # ---------------------------------------------------------------------------------------------- corner cases
 
 
