@@ -62,7 +62,7 @@ def value_iteration(
     model: TabularMDP,
     tol: float = 1e-8,
     *,
-    evaluation_sweeps: int = 10,
+    evaluation_sweeps: int = 40,
     max_iterations: int = 100_000,
     start: ArrayLike | None = None,
 ) -> Solution[IntArray]:
@@ -74,8 +74,9 @@ def value_iteration(
     Args:
         model: The model.
         tol: Wanted bound on the certified gap.
-        evaluation_sweeps: Sweeps of the greedy policy alone after each sweep over all actions; 0 is value iteration
-            as in the books, and what gamma = 1 gets.
+        evaluation_sweeps: Most sweeps of the greedy policy alone after a sweep over all actions: 2 after the first,
+            4 after the second, and so on up to this number. 0 is value iteration as in the books, and what gamma = 1
+            gets.
         max_iterations: Largest number of sweeps over all actions.
         start: Value (S,) to start from. Default: zero.
 
@@ -201,12 +202,11 @@ class _Run:
 
 def _sweep(problem: Quotient, v: FloatArray, tol: float, evaluation_sweeps: int, max_iterations: int) -> _Run:
     """Value iteration."""
-    rows, run, best, idle = problem.rows, _Run(v, problem.rows.first[:-1]), np.inf, 0
-    chain = policy_chain(rows, run.choice, rows.terminal)
+    rows, run, chain, best, idle = problem.rows, _Run(v, problem.rows.first[:-1]), None, np.inf, 0
     try:
         for _ in range(max_iterations):
             step = backup(rows, v)
-            if evaluation_sweeps and not np.array_equal(step.choice, run.choice):
+            if evaluation_sweeps and (chain is None or not np.array_equal(step.choice, run.choice)):
                 chain = policy_chain(rows, step.choice, rows.terminal)
             run.value, run.choice = _centred(rows, step), step.choice
             gap = _spread(rows, step) * _horizon(problem, run.value)
@@ -215,7 +215,8 @@ def _sweep(problem: Quotient, v: FloatArray, tol: float, evaluation_sweeps: int,
             if _is_done(problem, run.value, gap, tol, idle):
                 run.status = Status.CONVERGED
                 break
-            v = chain.after(run.value, evaluation_sweeps)
+            # The policies of the first sweeps do not last; evaluating them for long would be wasted.
+            v = run.value if chain is None else chain.after(run.value, min(2 * len(run.history), evaluation_sweeps))
     except KeyboardInterrupt:
         run.status = Status.INTERRUPTED
     return run

@@ -68,4 +68,4 @@ def _solve_mdp(model: TabularMDP, tol: float) -> Solution[IntArray]:
 
 def _first_sweeps(model: TabularMDP) -> int:
     """Sweeps that cost about as much as a few exact evaluations of a policy."""
-    return 300 if model.is_sparse else 10 + model.n_states // (3 * model.n_actions)
+    return 100 if model.is_sparse else 10 + model.n_states // (10 * model.n_actions)
