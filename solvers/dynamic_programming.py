@@ -89,12 +89,13 @@ def value_iteration(
             terminates, or an unbounded total reward.
     """
     tol, max_iterations = require_tolerance(tol), whole_number("max_iterations", max_iterations, 1)
-    evaluation_sweeps = whole_number("evaluation_sweeps", evaluation_sweeps, 0) if model.gamma < 1.0 else 0
+    evaluation_sweeps = whole_number("evaluation_sweeps", evaluation_sweeps, 0)
     problem, start = _problem(model), require_start(start, model)
     if model.gamma == 1.0 and problem.potential is None:
         run = _improve(problem, problem.start, tol, max_iterations)
     else:
-        run = _sweep(problem, problem.merge_value(start), tol, evaluation_sweeps, max_iterations)
+        sweeps = evaluation_sweeps if model.gamma < 1.0 else 0
+        run = _sweep(problem, problem.merge_value(start), tol, sweeps, max_iterations)
     return _solution(problem, run, tol)
 
 
