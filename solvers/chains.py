@@ -260,9 +260,10 @@ def step_towards(graph: sp.csr_array, targets: BoolArray) -> IntArray:
 
 
 def _edges(P: sp.csr_array) -> sp.csr_array:
-    """P without its stored zeros."""
-    if (P.data > 0).all():
+    """P without its stored zeros and with each entry once: scipy's strong components may loop for ever on doubles."""
+    if P.has_canonical_format and (P.data > 0).all():
         return P
     graph = P.copy()
+    graph.sum_duplicates()
     graph.eliminate_zeros()
     return graph

@@ -8,7 +8,7 @@ import mdpsolver
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from quantecon.markov import DiscreteDP
@@ -411,6 +411,8 @@ def collected(model: TabularMDP, policy: Actions) -> Array:
 @pytest.mark.parametrize("solver", SOLVERS)
 @settings(max_examples=60)
 @given(seed=SEEDS)
+@example(seed=2816)
+@example(seed=7977)
 def test_among_free_actions_the_best_of_all_policies_is_found(solver, seed: int) -> None:
     model = mostly_free_mdp(seed)
     returns = np.array([collected(model, np.array([*choice, 0])) for choice in product(range(2), repeat=5)])
@@ -418,6 +420,20 @@ def test_among_free_actions_the_best_of_all_policies_is_found(solver, seed: int)
     assert solution.status is Status.CONVERGED
     np.testing.assert_allclose(solution.value, returns.max(axis=0), atol=1e-8)
     np.testing.assert_allclose(collected(model, solution.policy), solution.value, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_without_discount_outcomes_named_several_times_change_nothing(solver, seed: int) -> None:
+    model = mostly_free_mdp(seed)
+    P = sp.csr_array(np.asarray(model.P_rows))
+    P = sp.csr_array((np.repeat(P.data / 4, 4), np.repeat(P.indices, 4), 4 * P.indptr), shape=P.shape)
+    doubled = TabularMDP(P, model.r, 1.0, model.rho, model.terminal)
+    solution = solver(doubled, 1e-9)
+    np.testing.assert_allclose(solution.value, solver(model, 1e-9).value, atol=1e-9)
+    for choice in product(range(2), repeat=5):
+        policy = np.array([*choice, 0])
+        np.testing.assert_allclose(evaluate_policy(doubled, policy).value, collected(model, policy), atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
