@@ -65,7 +65,7 @@ def measure(n: int, repeats: int) -> dict[str, float]:
     ours = cpu_seconds(lambda: solve_matrix_games(games), repeats) / len(games)
     quantecon = cpu_seconds(lambda: quantecon_values(games), repeats) / len(games)
     scipy = cpu_seconds(lambda: scipy_values(few), max(1, repeats // 3)) / len(few)
-    values, mu, nu = solve_matrix_games(games)
+    values, mu, nu, _ = solve_matrix_games(games)
     above, below = np.einsum("kab,kb->ka", games, nu).max(axis=1), np.einsum("kab,ka->kb", games, mu).min(axis=1)
     return {
         "n": n,

@@ -63,7 +63,7 @@ class GameRenderer:
     def draw(self, mode: str, scene: Scene) -> Frame:
         """The scene as text (``"ansi"``) or as an image (uint8, always of one size)."""
         payoffs = stage_payoffs(self._game, self._solution, scene.code)
-        values, mu, nu = solve_matrix_games(payoffs[None])
+        values, mu, nu, _ = solve_matrix_games(payoffs[None])
         stage = StageGame(self._captions(scene), payoffs, mu[0], nu[0], float(values[0]))
         return describe(stage) if mode == "ansi" else picture(stage)
 

@@ -53,6 +53,8 @@ def solve_batch(
     mu: FloatArray,
     nu: FloatArray,
     gaps: FloatArray,
+    bases: BoolArray,
+    is_warm: bool,
 ) -> None:
     """Solve every game of a batch.
 
@@ -64,6 +66,8 @@ def solve_batch(
         mu: (N, A) out: policies of the row player, zero outside the game.
         nu: (N, B) out: policies of the column player.
         gaps: (N,) out: duality gaps divided by the range of the payoffs.
+        bases: (N, A + B) in and out: the rows of positive price, and from A on the basic columns.
+        is_warm: Whether the bases passed in are worth starting from.
     """
     n_games, most_0, most_1 = payoffs.shape
     tableau = np.empty((most_0 + 1, _stride(most_1)))
@@ -96,6 +100,10 @@ def solve_batch(
                 break
         values[k] = low + 0.5 * (below + above)
         gaps[k] = (above - below) * inverse_range
+        for i in range(m):
+            bases[k, i] = not basis[n + i]
+        for j in range(n):
+            bases[k, most_0 + j] = basis[j]
 
 
 @_inlined

@@ -12,13 +12,22 @@ of the payoffs. The float64 kernel nearly always gets there with digits to spare
 defeats (pairs of rows equal to eight digits, say) is solved in exact integer arithmetic.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models._checks import ModelError, entry, first, frozen, real_array, require_positive, require_shape
+from ..models._checks import (
+    BoolArray,
+    ModelError,
+    entry,
+    first,
+    frozen,
+    plain_array,
+    real_array,
+    require_positive,
+    require_shape,
+)
 from .exact_matrix_game import optimal_policies
 from .solution import FloatArray, IntArray
 
@@ -26,27 +35,29 @@ RELATIVE_GAP = 1e-9
 """Largest duality gap of an answer, as a fraction of the range of the game's payoffs."""
 
 
-@dataclass(frozen=True, eq=False)
-class MatrixGameSolutions:
-    """Solutions of N matrix games; unpacks as ``values, mu, nu``.
+class MatrixGameSolutions(NamedTuple):
+    """Solutions of N matrix games.
 
     Attributes:
         values: Values of the games (N,), in the unit of the payoffs.
         mu: Optimal policies of the row player, who maximises (N, A); zero outside the action set.
         nu: Optimal policies of the column player, who minimises (N, B).
+        basis: Where the simplex method ended (N, A + B): True for the rows of positive shadow price, which mu may play,
+            and, from A on, for the basic columns, which nu may play; as many of the ones as of the others. It starts
+            the next solution of similar games.
     """
 
     values: FloatArray
     mu: FloatArray
     nu: FloatArray
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        """The three arrays in order."""
-        return iter((self.values, self.mu, self.nu))
+    basis: BoolArray
 
 
 def solve_matrix_games(
-    payoffs: ArrayLike, n_actions_0: ArrayLike | None = None, n_actions_1: ArrayLike | None = None
+    payoffs: ArrayLike,
+    n_actions_0: ArrayLike | None = None,
+    n_actions_1: ArrayLike | None = None,
+    start: ArrayLike | None = None,
 ) -> MatrixGameSolutions:
     """Values and optimal policies of N zero-sum matrix games.
 
@@ -54,13 +65,16 @@ def solve_matrix_games(
         payoffs: (N, A, B), paid to player_0, the row player, who maximises.
         n_actions_0: (N,) number of rows in play, which are the first ones. None: A in every game.
         n_actions_1: (N,) number of columns in play. None: B in every game.
+        start: The basis (N, A + B) of a solution of similar games: their ``basis``. It saves pivots where the games
+            have moved little, and never changes the values by more than the guarantee. None: a cold start.
 
     Returns:
-        Values (N,), mu (N, A) and nu (N, B), of a duality gap at most RELATIVE_GAP times each game's payoff range.
+        Values (N,), mu (N, A) and nu (N, B), of a duality gap at most RELATIVE_GAP times each game's payoff range,
+        and the basis (N, A + B).
 
     Raises:
-        ModelError: Naming the payoff that is not finite, the action count out of bounds, or the game whose range
-            overflows float64.
+        ModelError: Naming the payoff that is not finite, the action count out of bounds, the game whose range
+            overflows float64, or a start of the wrong shape or type.
         ArithmeticError: Naming a game whose answer misses the guarantee; no answer is returned then.
     """
     games = real_array("payoffs", payoffs)
@@ -70,11 +84,13 @@ def solve_matrix_games(
     require_positive("payoffs", games.shape[2], "columns")
     counts_0 = _counts("n_actions_0", n_actions_0, games.shape[0], games.shape[1])
     counts_1 = _counts("n_actions_1", n_actions_1, games.shape[0], games.shape[2])
-    return solve_checked(games, counts_0, counts_1)
+    return solve_checked(games, counts_0, counts_1, _start(start, games.shape))
 
 
-def solve_checked(games: FloatArray, counts_0: IntArray, counts_1: IntArray) -> MatrixGameSolutions:
-    """:func:`solve_matrix_games` for C-ordered float64 payoffs and int64 counts known to be in order.
+def solve_checked(
+    games: FloatArray, counts_0: IntArray, counts_1: IntArray, start: BoolArray | None = None
+) -> MatrixGameSolutions:
+    """:func:`solve_matrix_games` for C-ordered float64 payoffs, int64 counts and a start known to be in order.
 
     The counts are read-only, as a game's are: numba would compile the kernel once more for writable ones.
     """
@@ -83,12 +99,23 @@ def solve_checked(games: FloatArray, counts_0: IntArray, counts_1: IntArray) -> 
     n_games, most_0, most_1 = games.shape
     values, gaps = np.empty(n_games), np.empty(n_games)
     mu, nu = np.empty((n_games, most_0)), np.empty((n_games, most_1))
-    solve_batch(games, counts_0, counts_1, values, mu, nu, gaps)
+    basis = np.zeros((n_games, most_0 + most_1), dtype=np.bool_) if start is None else start.copy()
+    solve_batch(games, counts_0, counts_1, values, mu, nu, gaps, basis, start is not None)
     # "Not at most" rather than "above", so that a gap that is not a number counts as missed.
     for k in np.flatnonzero(~(gaps <= RELATIVE_GAP)):
         m, n = counts_0[k], counts_1[k]
         values[k], mu[k, :m], nu[k, :n] = _solve_exactly(int(k), games[k, :m, :n])
-    return MatrixGameSolutions(values, mu, nu)
+    return MatrixGameSolutions(values, mu, nu, basis)
+
+
+def _start(start: ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
+    if start is None:
+        return None
+    basis = plain_array("start", start)
+    if basis.dtype != np.bool_:
+        raise ModelError(f"start has dtype {basis.dtype}; pass the basis of an earlier solution, which is boolean")
+    require_shape("start", basis, (shape[0], shape[1] + shape[2]), "(N, A + B)")
+    return basis
 
 
 def _counts(name: str, counts: ArrayLike | None, n_games: int, most: int) -> IntArray:

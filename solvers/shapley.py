@@ -91,7 +91,7 @@ def _sweeps(game: MarkovGame, play: Play, v: FloatArray) -> Iterator[_Sweep]:
     patience = PATIENCE if game.gamma < 1.0 else PATIENCE + game.n_states
     least, idle = np.inf, 0
     while True:
-        value, mu, nu = shapley_operator(game, v)
+        value, mu, nu, _ = shapley_operator(game, v)
         low, high = float((value - v).min()), float((value - v).max())
         gap = game.gamma * (high - low) * play.longest
         least, idle = (gap, 0) if gap < least else (least, idle + 1)

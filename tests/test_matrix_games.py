@@ -61,9 +61,9 @@ def test_published_values(game: list[list[float]], value: float) -> None:
 
 
 def test_published_policies() -> None:
-    _, mu, nu = solve_matrix_games([[[-2, 3], [3, -4]]])
+    _, mu, nu, _ = solve_matrix_games([[[-2, 3], [3, -4]]])
     np.testing.assert_allclose([mu[0], nu[0]], [[7 / 12, 5 / 12]] * 2, atol=1e-15)
-    _, mu, nu = solve_matrix_games([[[0, -1, 2], [1, 0, -1], [-2, 1, 0]]])
+    _, mu, nu, _ = solve_matrix_games([[[0, -1, 2], [1, 0, -1], [-2, 1, 0]]])
     np.testing.assert_allclose([mu[0], nu[0]], [[1 / 4, 1 / 2, 1 / 4]] * 2, atol=1e-15)
 
 
@@ -89,7 +89,7 @@ def test_diagonal_games_are_worth_the_harmonic_sum(diagonal: list[float]) -> Non
 @example(np.ones((1, 6)))
 @example(np.full((2, 2), 5e-324) * np.eye(2))
 def test_policies_guarantee_the_value(game: Matrix) -> None:
-    values, mu, nu = solve_matrix_games(game[None])
+    values, mu, nu, _ = solve_matrix_games(game[None])
     assert relative_gaps(game[None], mu, nu)[0] <= 1e-9
     slack = 1e-9 * np.ptp(game) + 1e-13 * np.abs(game).max()
     assert (mu[0] @ game).min() - slack <= values[0] <= (game @ nu[0]).max() + slack
@@ -211,7 +211,7 @@ def test_values_and_policies_agree_with_quantecon() -> None:
     from quantecon.optimize import minmax
 
     for game in np.random.default_rng(2).uniform(size=(20, 6, 5)):
-        values, mu, nu = solve_matrix_games(game[None])
+        values, mu, nu, _ = solve_matrix_games(game[None])
         expected_value, expected_mu, expected_nu = minmax(game)
         assert values[0] == pytest.approx(expected_value, abs=1e-6)
         np.testing.assert_allclose(mu[0], expected_mu, atol=1e-6)
@@ -267,7 +267,7 @@ def test_relative_gap_is_at_most_one_in_a_billion(shape: tuple[int, int], monkey
     monkeypatch.setattr(matrix_games, "_solve_exactly", lambda k, game: (defeated.append(k), exact(k, game))[1])
     for name, games in families(10 if shape == (50, 50) else 100, shape).items():
         defeated.clear()
-        _, mu, nu = solve_matrix_games(games)
+        _, mu, nu, _ = solve_matrix_games(games)
         assert relative_gaps(games, mu, nu).max() <= 1e-9, name
         assert len(defeated) <= (0.3 * len(games) if "digits" in name else 0), name
 
@@ -276,7 +276,7 @@ def test_relative_gap_is_at_most_one_in_a_billion(shape: tuple[int, int], monkey
 def test_accuracy_does_not_depend_on_the_scale(exponent: int) -> None:
     games = np.random.default_rng(4).normal(size=(50, 6, 5))
     scaled = games * 10.0**exponent
-    values, mu, nu = solve_matrix_games(scaled)
+    values, mu, nu, _ = solve_matrix_games(scaled)
     assert relative_gaps(scaled, mu, nu).max() <= 1e-12
     np.testing.assert_allclose(values, solve_matrix_games(games).values * 10.0**exponent, rtol=1e-10)
 
@@ -314,7 +314,7 @@ def test_ragged_games_are_solved_as_if_cut_out() -> None:
     rng = np.random.default_rng(6)
     games = rng.normal(size=(60, 5, 6))
     counts_0, counts_1 = rng.integers(1, 6, 60), rng.integers(1, 7, 60)
-    values, mu, nu = solve_matrix_games(games, counts_0, counts_1)
+    values, mu, nu, _ = solve_matrix_games(games, counts_0, counts_1)
     for k, (m, n) in enumerate(zip(counts_0, counts_1, strict=True)):
         alone = solve_matrix_games(games[k : k + 1, :m, :n])
         assert values[k] == pytest.approx(alone.values[0], abs=1e-14)
@@ -326,15 +326,16 @@ def test_the_answer_unpacks_and_the_input_is_left_alone() -> None:
     games = np.arange(12.0).reshape(1, 3, 4)
     kept = games.copy()
     answer = solve_matrix_games(games)
-    values, mu, nu = answer
+    values, mu, nu, basis = answer
     assert values is answer.values
     assert mu is answer.mu
     assert nu is answer.nu
+    assert basis is answer.basis
     np.testing.assert_array_equal(games, kept)
 
 
 def test_an_empty_batch_has_an_empty_answer() -> None:
-    values, mu, nu = solve_matrix_games(np.zeros((0, 2, 3)))
+    values, mu, nu, _ = solve_matrix_games(np.zeros((0, 2, 3)))
     assert (values.shape, mu.shape, nu.shape) == ((0,), (0, 2), (0, 3))
 
 
