@@ -11,8 +11,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ..envs.games import PLAYERS
 from ..models import LinearMarkovGame
 from ..wrappers.exact_view import GameView, game_view
+from ..wrappers.opponents import uniform_law
 from .base import (
     Agent,
     DiscreteAgent,
@@ -146,9 +148,7 @@ def _uniform_law(view: GameView, side: str) -> Callable[[NDArray[Any]], FloatArr
     game, n_actions = view.model, view.n_actions
     if isinstance(game, LinearMarkovGame) or not game.is_ragged:
         return lambda observations: np.full((len(observations), n_actions), 1.0 / n_actions)
-    counts = game.n_actions_0 if side == "player_0" else game.n_actions_1
-    law = (np.arange(n_actions) < counts[:, None]) / counts[:, None]
-    return look_up(view.observe, law, game.terminal)
+    return look_up(view.observe, uniform_law(game, PLAYERS.index(side)), game.terminal)
 
 
 def _bounds(space: Any) -> tuple[NDArray[Any], NDArray[Any]]:

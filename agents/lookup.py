@@ -47,25 +47,55 @@ def look_up(
     if law.shape[:1] != terminal.shape:
         raise AgentError(f"a plan for {len(law)} states does not fit a model of {terminal.size}; plan again")
     law = np.where(terminal[:, None], 1.0 / law.shape[1], law)
-    rows: dict[bytes, int] = {}
     # Live states first: a terminal state may look like one of them, and then the live one's action is meant.
-    for states in np.array_split(np.argsort(terminal, kind="stable"), 1 + len(law) // BLOCK):
-        for state, key in zip(states, _keys(observe(states)), strict=True):
-            known = rows.setdefault(key, state)
-            if not terminal[state] and (law[known] != law[state]).any():
-                raise AgentError(
-                    f"states {known} and {state} look the same but need different actions; make the environment "
-                    'with observation="state", or leave out the wrapper that hides the difference'
-                )
+    rows, known = _index(observe, np.argsort(terminal, kind="stable"))
+    confused = ~terminal & (law[known] != law).any(axis=1)
+    if confused.any():
+        state = int(np.argmax(confused))
+        raise AgentError(
+            f"states {known[state]} and {state} look the same but need different actions; make the environment "
+            'with observation="state", or leave out the wrapper that hides the difference'
+        )
+    return lambda observations: law[_states_in(rows, observations)]
 
-    def law_at(observations: NDArray[Any]) -> FloatArray:
-        found = np.array([rows.get(key, -1) for key in _keys(observations)], dtype=np.int64)
-        if (found < 0).any():
-            i = int(np.argmin(found))
-            raise AgentError(f"observation {i} of the batch, {observations[i]}, is shown by no state of the model")
-        return law[found]
 
-    return law_at
+def state_lookup(observe: Callable[[IntArray], NDArray[Any]], n_states: int) -> Callable[[NDArray[Any]], IntArray]:
+    """The states (n,) as a function of observations (n, ...).
+
+    Args:
+        observe: What a batch of states shows.
+        n_states: Number of states.
+
+    Returns:
+        The map; it raises AgentError for what no state shows.
+
+    Raises:
+        AgentError: Two states look the same.
+    """
+    rows, known = _index(observe, np.arange(n_states))
+    if len(rows) < n_states:
+        state = int(np.argmax(known != np.arange(n_states)))
+        raise AgentError(f"states {known[state]} and {state} look the same; what is learnt in one would be lost")
+    return lambda observations: _states_in(rows, observations)
+
+
+def _index(observe: Callable[[IntArray], NDArray[Any]], order: IntArray) -> tuple[dict[bytes, int], IntArray]:
+    """The first state, in this order, that shows each observation: by observation, and for each state (S,)."""
+    rows: dict[bytes, int] = {}
+    known = np.empty_like(order)
+    for states in np.array_split(order, 1 + order.size // BLOCK):
+        keys = _keys(observe(states))
+        known[states] = [rows.setdefault(key, int(state)) for state, key in zip(states, keys, strict=True)]
+    return rows, known
+
+
+def _states_in(rows: dict[bytes, int], observations: NDArray[Any]) -> IntArray:
+    """The states (n,) that observations show."""
+    found = np.array([rows.get(key, -1) for key in _keys(observations)], dtype=np.int64)
+    if (found < 0).any():
+        i = int(np.argmin(found))
+        raise AgentError(f"observation {i} of the batch, {observations[i]}, is shown by no state of the model")
+    return found
 
 
 def _keys(observations: NDArray[Any]) -> list[bytes]:

@@ -16,8 +16,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ..envs.games import PLAYERS
 from ..models import LinearMarkovGame, LinearMDP, TabularMDP
-from ..wrappers.exact_view import exact_view, game_view
+from ..wrappers.exact_view import GameView, exact_view, game_view
 from .base import DiscreteAgent, FloatArray, Space, checked_batch, require_callback, require_steps
 from .errors import AgentError
 from .lookup import look_up, one_hot
@@ -166,18 +167,40 @@ class BackwardInductionAgent(PlanningAgent):
         return {"seed": self._seed}
 
 
+class GamePlanningAgent(PlanningAgent):
+    """An agent that plans its side of a Markov game. Subclasses say how.
+
+    The plan is the mixed policy of this side, ``"policy"`` (S, A). In a LinearMarkovGame it is the weights w of
+    q(s, a, b) = <phi(s, a, b), w>, ``"weights"`` (d,), d numbers whatever the number of states, and each decision
+    solves the matrix game of its state; where players see features, phi is read from the observation, in its float32,
+    which costs about 1e-7 of the value.
+
+    Attributes:
+        side: The side it plays.
+    """
+
+    def __init__(self, view: GameView, side: str, seed: int) -> None:
+        super().__init__(view.observation_space, view.action_space, seed)
+        self.side, self._view, self._game = side, view, view.model
+
+    @final
+    def law_of(self, plan: dict[str, NDArray[Any]]) -> Callable[[NDArray[Any]], FloatArray]:
+        """Mixed actions, looked up by observation, or those of the stage games <phi, w>."""
+        if isinstance(self._game, LinearMarkovGame):
+            shows_codes = isinstance(self.observation_space, spaces.Discrete)
+            return _linear_game_law(self._game, plan["weights"], self.side, shows_codes)
+        return look_up(self._view.observe, plan["policy"], self._game.terminal)
+
+
 @final
-class NashPlannerAgent(PlanningAgent):
+class NashPlannerAgent(GamePlanningAgent):
     """Plays one side of a Markov game by a Nash equilibrium (Shapley, Stochastic Games, PNAS 39, 1953).
 
-    In a LinearMarkovGame the plan is the weights w of q(s, a, b) = <phi(s, a, b), w>, d numbers whatever the number of
-    states, and each decision solves the matrix game of its state; where players see features, phi is read from the
-    observation, in its float32, which costs about 1e-7 of the value.
+    The equilibrium is the environment's own ``solution()``: the exact yardstick of other agents.
 
     Args:
         env: A PettingZoo game of this package.
         side: ``"player_0"`` (maximises) or ``"player_1"`` (minimises).
-        tol: Certified accuracy of the value.
         seed: Seed of the draws from the mixed policy.
 
     Attributes:
@@ -187,30 +210,19 @@ class NashPlannerAgent(PlanningAgent):
         ModelError: The environment is no such game, or there is no such side.
     """
 
-    def __init__(self, env: Any, *, side: str = "player_0", tol: float = 1e-8, seed: int = 0) -> None:
-        self._view = game_view(env, side)
-        super().__init__(self._view.observation_space, self._view.action_space, seed)
-        self.side, self._game, self._tol = side, self._view.model, tol
+    def __init__(self, env: Any, *, side: str = "player_0", seed: int = 0) -> None:
+        super().__init__(game_view(env, side), side, seed)
 
     def plan(self) -> dict[str, NDArray[Any]]:
         """The mixed policy of this side (S, A), or the weights (d,) of a LinearMarkovGame."""
-        from ..solvers import solve
-
+        solution = self._view.solution()
         if isinstance(self._game, LinearMarkovGame):
-            return {"weights": solve(self._game, self._tol).weights}
-        mu, nu = solve(self._game, self._tol).policy
-        return {"policy": mu if self.side == "player_0" else nu}
-
-    def law_of(self, plan: dict[str, NDArray[Any]]) -> Callable[[NDArray[Any]], FloatArray]:
-        """Mixed actions, looked up by observation, or those of the stage games <phi, w>."""
-        if isinstance(self._game, LinearMarkovGame):
-            shows_codes = isinstance(self.observation_space, spaces.Discrete)
-            return _linear_game_law(self._game, plan["weights"], self.side, shows_codes)
-        return look_up(self._view.observe, plan["policy"], self._game.terminal)
+            return {"weights": solution.weights}
+        return {"policy": solution.policy[PLAYERS.index(self.side)]}
 
     def config(self) -> dict[str, Any]:
-        """Side, accuracy and seed."""
-        return {"side": self.side, "tol": self._tol, "seed": self._seed}
+        """Side and seed."""
+        return {"side": self.side, "seed": self._seed}
 
 
 def _linear_law(model: LinearMDP, weights: FloatArray, shows_codes: bool) -> Callable[[NDArray[Any]], FloatArray]:

@@ -12,6 +12,10 @@ def register_agents() -> None:
     register_agent("ValueIteration-v0", "lookahead_rl.agents.planners:ValueIterationAgent")
     register_agent("BackwardInduction-v0", "lookahead_rl.agents.planners:BackwardInductionAgent")
     register_agent("NashPlanner-v0", "lookahead_rl.agents.planners:NashPlannerAgent")
+    register_agent("GamePolicyIteration-v0", "lookahead_rl.agents.games.planning:GamePolicyIterationAgent")
+    register_agent("BestResponse-v0", "lookahead_rl.agents.games.planning:BestResponseAgent")
+    register_agent("MinimaxQ-v0", "lookahead_rl.agents.games.minimax_q:MinimaxQAgent")
+    register_agent("FictitiousPlay-v0", "lookahead_rl.agents.games.fictitious_play:FictitiousPlayAgent")
     for name in STABLE_BASELINES:
         register_agent(
             name,

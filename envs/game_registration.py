@@ -9,6 +9,10 @@ GAMES: Final = {
     "lookahead_rl/RandomMarkovGame-v0": "random_markov_game_v0",
     "lookahead_rl/LinearMarkovGame-v0": "linear_markov_game_v0",
     "lookahead_rl/VanDerWal-v0": "van_der_wal_v0",
+    "lookahead_rl/Pursuit-v0": "pursuit_v0",
+    "lookahead_rl/Soccer-v0": "soccer_v0",
+    "lookahead_rl/Goofspiel-v0": "goofspiel_v0",
+    "lookahead_rl/OshiZumo-v0": "oshi_zumo_v0",
 }
 """The module of each game, by id."""
 

@@ -29,8 +29,9 @@ from ..models._checks import flag, plain_array, whole_number
 from ..solvers.dynamic_programming import backward_induction, evaluate_policy
 from ..solvers.solution import Certificate, Status
 from ..wrappers.exact_view import ExactView, exact_view
+from ..wrappers.opponents import mode
 from .linear_support import reachable_states, support_values
-from .policies import FloatArray, IntArray, action_table, array_table, mode
+from .policies import FloatArray, IntArray, action_table, array_table
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,24 +10,19 @@ Learning, NeurIPS 2017). Policies are asked for their action probabilities in ev
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..envs.games import PLAYERS
 from ..models import LinearMarkovGame, MarkovGame, ModelError
 from ..models._checks import plain_array
-from ..solvers.best_responses import NashGap, nash_gap
-from ..solvers.linear import met_game
+from ..solvers.games.best_responses import NashGap, nash_gap
+from ..solvers.games.linear import met_game
 from ..wrappers.exact_view import GameView, game_view
-from .policies import FloatArray, IntArray, action_table, actions_table, mode
-
-
-@runtime_checkable
-class PlaysSide(Protocol):
-    """An agent made for one side of a game."""
-
-    side: str
+from ..wrappers.opponents import PlaysSide, actions_table, mode, uniform_law
+from .policies import FloatArray, IntArray, action_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +91,8 @@ def exploitability(
     """
     views = game_view(game_env, "player_0"), game_view(game_env, "player_1")
     states, game, nash_values = _game_to_solve(views[0])
-    mu = _table(policy_0, views[0], "player_0", states, game.n_actions_0)
-    nu = _table(policy_1, views[1], "player_1", states, game.n_actions_1)
+    mu = _table(policy_0, views[0], 0, states, game)
+    nu = _table(policy_1, views[1], 1, states, game)
     if deterministic:
         mu, nu = mode(mu), mode(nu)
     return Exploitability(states, game.rho, mu, nu, nash_values, nash_gap(game, mu, nu))
@@ -112,16 +107,17 @@ def _game_to_solve(view: GameView) -> tuple[IntArray, MarkovGame, FloatArray]:
     return np.arange(view.model.n_states), view.model, solution.value
 
 
-def _table(policy: Any, view: GameView, side: str, states: IntArray, counts: IntArray) -> FloatArray:
-    """Action probabilities (n, A) of one side in states (n,) in which it has ``counts`` (n,) actions."""
-    n_actions = view.n_actions
+def _table(policy: Any, view: GameView, player: int, states: IntArray, game: MarkovGame) -> FloatArray:
+    """Action probabilities (n, A) of one player in states (n,), those of ``game``."""
+    side, uniform = PLAYERS[player], uniform_law(game, player)
     if policy is None:
-        return (np.arange(n_actions) < counts[:, None]) / counts[:, None]
+        return uniform
     if isinstance(policy, np.ndarray | list):
-        return _array_law(f"policy of {side}", policy, (view.model.n_states, n_actions))[states]
+        return _array_law(f"policy of {side}", policy, (view.model.n_states, view.n_actions))[states]
     if isinstance(policy, PlaysSide) and policy.side != side:
         raise ModelError(f"the policy of {side} was made for {policy.side}; make it with side={side!r}")
-    return action_table(policy, view.observe, view.observation_space, states, n_actions)
+    law = action_table(policy, view.observe, view.observation_space, states, view.n_actions)
+    return np.where(game.terminal[:, None], uniform, law)  # where the episode is over nobody acts
 
 
 def _array_law(name: str, policy: NDArray[Any] | list[Any], shape: tuple[int, int]) -> FloatArray:

@@ -7,7 +7,7 @@ batched passes; none is sampled.
 
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..agents import Agent
 from ..models import ModelError, TabularMDP
-from ..models._checks import entry, first, plain_array, real_array, require_distributions, require_finite
+from ..models._checks import plain_array, real_array, require_distributions, require_finite
 from ..wrappers.exact_view import DecisionProcess
+from ..wrappers.opponents import Predicts, StatesItsLaw, actions_table
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -24,26 +25,6 @@ Space = spaces.Space[Any]
 
 # States are observed in blocks of about this many numbers (as networks see them: one for each value of a Discrete).
 BLOCK_ENTRIES = 2**22
-
-
-@runtime_checkable
-class StatesItsLaw(Protocol):
-    """A policy that says its action probabilities, as every agent of this package does."""
-
-    def action_probabilities(self, observations: Any) -> FloatArray:
-        """Law of the actions (n, A) for a batch of n observations."""
-        ...
-
-
-@runtime_checkable
-class Predicts(Protocol):
-    """A policy of which only the actions are known, as in stable-baselines3's evaluation helpers."""
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        """Actions (n,) for a batch of n observations, and the next state of a recurrent policy."""
-        ...
 
 
 def action_table(
@@ -99,11 +80,6 @@ def array_table(policy: NDArray[Any], model: DecisionProcess, states: IntArray) 
         f"policy has dtype {policy.dtype} and shape {policy.shape}; expected integer actions or float action "
         f"probabilities of one of the shapes {', '.join(map(str, options))}"
     )
-
-
-def mode(law: FloatArray) -> FloatArray:
-    """The laws (n, A) that put all mass on the first most likely action."""
-    return np.eye(law.shape[1])[law.argmax(axis=1)]
 
 
 def _checked_law(law: FloatArray, shape: tuple[int, int]) -> FloatArray:
@@ -173,14 +149,3 @@ def _predicted(policy: Predicts, observations: Any, n_actions: int) -> FloatArra
             "of the observation and its value cannot be computed by enumeration; estimate it by simulation"
         )
     return actions_table("policy.predict(...)", plain_array("policy.predict(...)", actions), n_actions)
-
-
-def actions_table(name: str, actions: NDArray[Any], n_actions: int) -> FloatArray:
-    """One-hot laws (..., A) of integer actions (...)."""
-    if actions.dtype.kind not in "iu":
-        raise ModelError(f"{name} has dtype {actions.dtype}; actions are integers from 0 to {n_actions - 1}")
-    outside = (actions < 0) | (actions >= n_actions)
-    if outside.any():
-        index = first(outside)
-        raise ModelError(f"{entry(name, index)} is {actions[index]}; actions run from 0 to {n_actions - 1}")
-    return np.eye(n_actions)[actions]

@@ -1,6 +1,14 @@
 """What a decision problem is: frozen, validated, read-only arrays, and where they come from."""
 
 from ._checks import ModelError
+from .bidding_games import (
+    GoofspielRules,
+    GoofspielState,
+    OshiZumoRules,
+    OshiZumoState,
+    goofspiel_game,
+    oshi_zumo_game,
+)
 from .classic import (
     big_match,
     car_rental,
@@ -30,16 +38,25 @@ from .generators import garnet_game, garnet_mdp, random_linear_game, random_line
 from .gymnasium_tables import GymnasiumTable, from_gymnasium, table_of
 from .linear import LinearLaw, LinearMarkovGame, LinearMDP
 from .measures import FiniteSupportMeasures
+from .openspiel import from_openspiel, openspiel_table
 from .outcomes import Outcomes
 from .planted import Planted, needle_mdp, planted_game, planted_mdp, realizable_mdp
+from .prism import from_prism
+from .pursuit import pursuit_game
+from .rules import GameRules, GameTable, tabulate
 from .simulator import GenerativeModel, Transitions
+from .soccer import SoccerRules, SoccerState, soccer_game
 from .tabular import TabularMDP
 
 __all__ = [
     "FeatureMap",
     "FiniteHorizonMDP",
     "FiniteSupportMeasures",
+    "GameRules",
+    "GameTable",
     "GenerativeModel",
+    "GoofspielRules",
+    "GoofspielState",
     "GymnasiumTable",
     "HashedSimplexFeatures",
     "LinearLaw",
@@ -47,8 +64,12 @@ __all__ = [
     "LinearMarkovGame",
     "MarkovGame",
     "ModelError",
+    "OshiZumoRules",
+    "OshiZumoState",
     "Outcomes",
     "Planted",
+    "SoccerRules",
+    "SoccerState",
     "TableFeatures",
     "TabularMDP",
     "Transitions",
@@ -59,17 +80,23 @@ __all__ = [
     "deep_sea",
     "filar_tolwinski_failure",
     "from_gymnasium",
+    "from_openspiel",
+    "from_prism",
     "gamblers_problem",
     "garnet_game",
     "garnet_mdp",
+    "goofspiel_game",
     "gridworld",
     "hard_linear_mdp",
     "load_model",
     "matching_pennies",
     "matrix_game",
     "needle_mdp",
+    "openspiel_table",
+    "oshi_zumo_game",
     "planted_game",
     "planted_mdp",
+    "pursuit_game",
     "random_linear_game",
     "random_linear_mdp",
     "realizable_mdp",
@@ -78,7 +105,9 @@ __all__ = [
     "same_model",
     "save_model",
     "small_gridworld",
+    "soccer_game",
     "table_of",
+    "tabulate",
     "taxicab",
     "toymaker",
     "turn_based_cycle",

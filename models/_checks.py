@@ -85,6 +85,12 @@ def require_positive(name: str, count: int, what: str) -> None:
         raise ModelError(f"{name} describes {count} {what}; at least one is needed")
 
 
+def require_room(what: str, needed: int, max_bytes: int, remedy: str) -> None:
+    """Raise where ``what`` would need more than ``max_bytes``; to be asked before anything is allocated."""
+    if needed > max_bytes:
+        raise ModelError(f"{what} needs up to {needed:,} bytes, more than max_bytes = {max_bytes:,}; {remedy}")
+
+
 def whole_number(name: str, value: object, least: int) -> int:
     """``value`` as a Python int, refusing floats, bools and numbers below ``least``."""
     # numpy registers its scalars with numbers.Integral and numbers.Real, its booleans with neither.

@@ -38,8 +38,9 @@ class MarkovGame(Immutable):
     Attributes:
         P: Transition probabilities, dense (S, A, B, S) or scipy CSR (S*A*B, S) with row (s*A + a)*B + b,
             whose stored entries are outcomes. Rows outside the action sets are zero.
-        r: Expected rewards (S, A, B) paid to player_0, zero outside the action sets. Beside a dense P the
-            constructor also takes one reward per outcome, (S, A, B, S); ``outcome_rewards`` keeps them.
+        r: Expected rewards (S, A, B) paid to player_0, zero outside the action sets. The constructor also takes
+            one reward per outcome, (S, A, B, S) beside a dense P, or (nnz,) in the order of ``P.data`` beside a
+            sparse one, whose A and B are then the largest action counts; ``outcome_rewards`` keeps them.
         gamma: Discount in [0, 1].
         rho: Initial distribution (S,).
         n_actions_0: Number of actions of player_0 in each state (S,); its actions are 0, ..., n - 1.
@@ -65,7 +66,7 @@ class MarkovGame(Immutable):
     def __post_init__(self) -> None:
         """Check every field and replace it by a read-only copy."""
         set_field = object.__setattr__
-        lead = _lead(self.P, self.r)
+        lead = _lead(self.P, self.r, self.n_actions_0, self.n_actions_1)
         n_states = lead[0]
         set_field(self, "n_actions_0", _action_counts("n_actions_0", self.n_actions_0, n_states, lead[1]))
         set_field(self, "n_actions_1", _action_counts("n_actions_1", self.n_actions_1, n_states, lead[2]))
@@ -110,12 +111,18 @@ class MarkovGame(Immutable):
         return outcomes_of(self.P, self.r, self.outcome_rewards)
 
 
-def _lead(P: Any, r: ArrayLike) -> tuple[int, int, int]:
-    """(S, A, B) from the shapes of P and r, refusing games without states or actions."""
+def _lead(P: Any, r: ArrayLike, n_actions_0: ArrayLike | None, n_actions_1: ArrayLike | None) -> tuple[int, int, int]:
+    """(S, A, B) from the shapes of P and r and the action counts, refusing games without states or actions."""
     if sp.issparse(P):
         lead = plain_array("r", r).shape
+        if len(lead) == 1 and n_actions_0 is not None and n_actions_1 is not None:
+            n_states = cast("sp.csr_array", P).shape[1]
+            lead = (n_states, _most("n_actions_0", n_actions_0), _most("n_actions_1", n_actions_1))
         if len(lead) != 3:
-            raise ModelError(f"r has shape {lead}; beside a sparse P expected (S, A, B), which gives A and B")
+            raise ModelError(
+                f"r has shape {lead}; beside a sparse P expected (S, A, B), which gives A and B, or one reward per "
+                "outcome and both n_actions_0 and n_actions_1"
+            )
     else:
         shape = plain_array("P", P).shape
         if len(shape) != 4:
@@ -124,6 +131,12 @@ def _lead(P: Any, r: ArrayLike) -> tuple[int, int, int]:
     for count, what in zip(lead, ("states", "actions of player_0", "actions of player_1"), strict=True):
         require_positive("P", count, what)
     return cast("tuple[int, int, int]", lead)
+
+
+def _most(name: str, counts: ArrayLike) -> int:
+    """The largest of some action counts, which :func:`_action_counts` checks afterwards."""
+    array = plain_array(name, counts)
+    return int(array.max(initial=1)) if array.dtype.kind in "iu" else 1
 
 
 def _action_counts(name: str, counts: ArrayLike | None, n_states: int, most: int) -> IntArray:

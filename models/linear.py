@@ -41,6 +41,7 @@ from ._checks import (
     initial_distribution,
     real_array,
     require_distributions,
+    require_room,
     whole_number,
 )
 from .features import FeatureMap, TableFeatures
@@ -410,11 +411,8 @@ def _require_room(phi: FeatureMap, mu: Measures, theta: FloatArray, max_bytes: i
     # Python integers: the sizes asked about may overflow an int64.
     row = min(S, d * mu.states.shape[-1]) * 12 + 8 if isinstance(mu, FiniteSupportMeasures) else S * 8
     needed = S * _pairs(phi) * (laws * row + 8 * (rewards + d))
-    if needed > max_bytes:
-        raise ModelError(
-            f"the tabular copy of {S:,} states needs up to {needed:,} bytes, more than max_bytes = {max_bytes:,}; "
-            f"raise max_bytes, or plan with the {d} features, which needs no copy"
-        )
+    remedy = f"raise max_bytes, or plan with the {d} features, which needs no copy"
+    require_room(f"the tabular copy of {S:,} states", needed, max_bytes, remedy)
 
 
 def _table(phi: FeatureMap) -> FloatArray:

@@ -1,6 +1,5 @@
 """Pure numerical functions on models: every one returns its answer with a certificate."""
 
-from .best_responses import NashGap, best_response, fix_policy, nash_gap
 from .certificates import certify, certify_policy, certify_stage_policy, certify_stages
 from .dynamic_programming import (
     backward_induction,
@@ -8,42 +7,96 @@ from .dynamic_programming import (
     policy_iteration,
     value_iteration,
 )
-from .game_certificates import certify_game
-from .game_operators import joint_action_values, shapley_operator
-from .linear import LinearGameSolution, LinearSolution
+from .games.best_responses import NashGap, best_response, fix_policy, nash_gap
+from .games.certificates import certify_game
+from .games.filar_tolwinski import filar_tolwinski
+from .games.fitted import FittedSolution, fitted_policy_iteration
+from .games.hoffman_karp import hoffman_karp
+from .games.linear import (
+    Design,
+    LinearGameSolution,
+    certify_game_weights,
+    choose_design,
+    linear_policy_iteration,
+    solve_linear_game,
+)
+from .games.lookahead import Contraction, contraction, lookahead_policy_iteration, naive_policy_iteration
+from .games.model_based import (
+    LearningErrors,
+    ModelBasedSolution,
+    estimate_game,
+    hoeffding_samples,
+    model_based_planning,
+    samples_per_triple,
+)
+from .games.operators import joint_action_values, shapley_operator
+from .games.residual_conditioned import residual_conditioned_policy_iteration
+from .games.safeguarded import solve_game
+from .games.shapley import shapley_iteration
+from .games.trajectories import StepSizes, TrajectorySolution, trajectory_policy_iteration
+from .games.two_pair import two_pair_policy_iteration
+from .linear import LinearSolution
 from .matrix_games import MatrixGameSolutions, solve_matrix_games
 from .operators import bellman_operator, greedy_policy, policy_operator, q_values
-from .shapley import shapley_iteration
-from .solution import Certificate, Solution, Status
+from .regularised_games import RegularisedGameSolutions, regularised_matrix_games
+from .solution import Certificate, GameWork, Solution, Status
 from .solve import solve
 
 __all__ = [
     "Certificate",
+    "Contraction",
+    "Design",
+    "FittedSolution",
+    "GameWork",
+    "LearningErrors",
     "LinearGameSolution",
     "LinearSolution",
     "MatrixGameSolutions",
+    "ModelBasedSolution",
     "NashGap",
+    "RegularisedGameSolutions",
     "Solution",
     "Status",
+    "StepSizes",
+    "TrajectorySolution",
     "backward_induction",
     "bellman_operator",
     "best_response",
     "certify",
     "certify_game",
+    "certify_game_weights",
     "certify_policy",
     "certify_stage_policy",
     "certify_stages",
+    "choose_design",
+    "contraction",
+    "estimate_game",
     "evaluate_policy",
+    "filar_tolwinski",
+    "fitted_policy_iteration",
     "fix_policy",
     "greedy_policy",
+    "hoeffding_samples",
+    "hoffman_karp",
     "joint_action_values",
+    "linear_policy_iteration",
+    "lookahead_policy_iteration",
+    "model_based_planning",
+    "naive_policy_iteration",
     "nash_gap",
     "policy_iteration",
     "policy_operator",
     "q_values",
+    "regularised_matrix_games",
+    "residual_conditioned_policy_iteration",
+    "samples_per_triple",
     "shapley_iteration",
     "shapley_operator",
     "solve",
+    "solve_game",
+    "solve_linear_game",
     "solve_matrix_games",
+    "trajectory_policy_iteration",
+    "two_pair_policy_iteration",
     "value_iteration",
 ]

@@ -82,6 +82,11 @@ class DecisionRows:
         slack = (self.longest + 2) * UNIT_ROUNDOFF
         return float(sums.min()) * (1 - slack), float(sums.max()) * (1 + slack)
 
+    @cached_property
+    def reward_size(self) -> float:
+        """Largest absolute reward."""
+        return float(np.abs(self.r).max())
+
     def with_rewards(self, r: FloatArray) -> "DecisionRows":
         """The same process with other rewards (R,)."""
         return replace(self, r=r)
@@ -160,7 +165,7 @@ def rounding_error(rows: DecisionRows, v: FloatArray) -> float:
     A sum of k products is wrong by at most k u / (1 - k u) sum |p| |v| (Higham, Accuracy and Stability of
     Numerical Algorithms, 2nd ed., section 3.1), and two more operations follow.
     """
-    size = float(np.abs(rows.r).max()) + rows.gamma * rows.mass[1] * float(np.abs(v).max())
+    size = rows.reward_size + rows.gamma * rows.mass[1] * float(np.abs(v).max())
     return (rows.longest + 4) * UNIT_ROUNDOFF * size + float(np.finfo(np.float64).tiny)
 
 

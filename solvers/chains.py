@@ -117,7 +117,7 @@ def solve_chain(chain: Chain, start: FloatArray, target: float) -> FloatArray:
     """
     if chain.gamma == 0.0:
         return chain.r.copy()
-    return _solve_directly(chain) if chain.is_small else _solve_iteratively(chain, start, target)
+    return _solve_directly(chain) if chain.is_small else solve_iteratively(chain, start, target)
 
 
 def _solve_directly(chain: Chain) -> FloatArray:
@@ -154,7 +154,7 @@ def _bandwidth(P: sp.csr_array) -> int:
     return int(np.abs(row - place[pattern.indices]).max(initial=0))
 
 
-def _solve_iteratively(chain: Chain, start: FloatArray, target: float) -> FloatArray:
+def solve_iteratively(chain: Chain, start: FloatArray, target: float) -> FloatArray:
     """BiCGSTAB, restarted from the residual; where it turns out slow, symmetric Gauss-Seidel sweeps join in."""
     system = _operator(start.size, lambda x: x - chain.gamma * np.asarray(chain.P @ x))
     v, residual, preconditioner = start, chain.residual(start), None

@@ -1,4 +1,4 @@
-"""Exact solution of linear MDPs and linear Markov games of any size.
+"""Exact solution of linear MDPs of any size.
 
 With v_H = 0 the action values of a linear MDP are q_h(s, a) = <phi(s, a), w_h>, where
 
@@ -6,8 +6,7 @@ With v_H = 0 the action values of a linear MDP are q_h(s, a) = <phi(s, a), w_h>,
 
 (Jin, Yang, Wang, Jordan, COLT 2020, Proposition 2.3). The sum runs over the support of mu_h, so the recursion
 evaluates phi in the states that some measure names and nowhere else: its time and memory do not depend on the
-number of states. A discounted linear game is solved in the same way: play meets no states but those of the
-supports of rho and mu, which form a small Markov game; its value on them gives w = theta + gamma sum mu v.
+number of states. Linear games: :mod:`.games.linear`.
 
 The certificate is recomputed from the weights alone. In the states that can be met at stage h let v_h be greedy in
 w_h, and let w'_h be one step of the recursion from v_{h+1}. If max_a <phi, w'_h> - v_h <= d_h for all of them, then
@@ -20,13 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..models import LinearMarkovGame, LinearMDP, MarkovGame
+from ..models import LinearMDP
 from ..models.features import FeatureMap
 from ..models.linear import NEGATIVE_TOLERANCE, LinearLaw
 from .bellman import UNIT_ROUNDOFF
 from .certificates import OUTWARDS, widened
-from .shapley import Pair, shapley_iteration
-from .solution import Certificate, FloatArray, IntArray, Solution, Status, exactness
+from .solution import Certificate, FloatArray, IntArray, Status, exactness
 
 # Features are evaluated for about this many numbers at a time.
 BLOCK_ENTRIES = 2**20
@@ -160,59 +158,3 @@ def _residuals(model: LinearMDP, law: LinearLaw, states: IntArray, w: FloatArray
     return _Residuals(
         np.concatenate(values), low, high, mass * (1 + 4 * (model.dim + law.support.size) * UNIT_ROUNDOFF)
     )
-
-
-@dataclass(frozen=True, eq=False)
-class LinearGameSolution:
-    """The Nash value of a linear Markov game, in d numbers.
-
-    Attributes:
-        phi: The game's features.
-        weights: w (d,); q(s, a, b) = <phi(s, a, b), w>.
-        states: The states (n,) that play can meet.
-        support: Value, policies (mu (n, A), nu (n, B)) and certificate on these states, and how the solver ended.
-    """
-
-    phi: FeatureMap
-    weights: FloatArray
-    states: IntArray
-    support: Solution[Pair]
-
-    @property
-    def certificate(self) -> Certificate:
-        """Bounds (n,) on the values of the states that play can meet."""
-        return self.support.certificate
-
-    @property
-    def status(self) -> Status:
-        """How the solver ended."""
-        return self.support.status
-
-    def action_values(self, states: IntArray) -> FloatArray:
-        """The payoffs q(s, a, b) of the stage games (n, A, B) in states (n,)."""
-        return self.phi(states) @ self.weights
-
-
-def linear_shapley_iteration(game: LinearMarkovGame, tol: float = 1e-8) -> LinearGameSolution:
-    """Nash value of a linear Markov game, by Shapley iteration on the states that play can meet.
-
-    Args:
-        game: The game.
-        tol: Wanted bound on the certified gap on these states.
-    """
-    states, small = met_game(game)
-    solution = shapley_iteration(small, tol)
-    v = solution.value[np.searchsorted(states, game.law.support)]
-    return LinearGameSolution(game.phi, game.law.theta + game.gamma * (game.law.mu @ v), states, solution)
-
-
-def met_game(game: LinearMarkovGame) -> tuple[IntArray, MarkovGame]:
-    """The states (n,) that play can meet, sorted, and the game on them, whose state i is the i-th of these."""
-    law, rho = game.law, game.initial_distribution()
-    states = np.union1d(law.support, rho.states[rho.weights > 0.0])
-    features = game.phi(states)
-    P = np.zeros((*features.shape[:-1], states.size))
-    P[..., np.searchsorted(states, law.support)] = law.probabilities(features)
-    initial = np.zeros(states.size)
-    np.add.at(initial, np.searchsorted(states, rho.states[rho.weights > 0.0]), rho.weights[rho.weights > 0.0])
-    return states, MarkovGame(P, features @ law.theta, game.gamma, initial)

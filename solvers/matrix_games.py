@@ -77,6 +77,18 @@ def solve_matrix_games(
             overflows float64, or a start of the wrong shape or type.
         ArithmeticError: Naming a game whose answer misses the guarantee; no answer is returned then.
     """
+    games, counts_0, counts_1 = require_games(payoffs, n_actions_0, n_actions_1)
+    return solve_checked(games, counts_0, counts_1, _start(start, games.shape))
+
+
+def require_games(
+    payoffs: ArrayLike, n_actions_0: ArrayLike | None, n_actions_1: ArrayLike | None
+) -> tuple[FloatArray, IntArray, IntArray]:
+    """Payoffs (N, A, B) as fresh float64 and both action counts (N,), read-only.
+
+    Raises:
+        ModelError: Naming the payoff that is not finite or the action count out of bounds.
+    """
     games = real_array("payoffs", payoffs)
     if games.ndim != 3:
         raise ModelError(f"payoffs has shape {games.shape}; expected (N, A, B), a single game being payoffs[None]")
@@ -84,7 +96,7 @@ def solve_matrix_games(
     require_positive("payoffs", games.shape[2], "columns")
     counts_0 = _counts("n_actions_0", n_actions_0, games.shape[0], games.shape[1])
     counts_1 = _counts("n_actions_1", n_actions_1, games.shape[0], games.shape[2])
-    return solve_checked(games, counts_0, counts_1, _start(start, games.shape))
+    return games, counts_0, counts_1
 
 
 def solve_checked(

@@ -36,6 +36,22 @@ class Status(Enum):
         "interrupted by the user; the answer is the best one found so far and its certificate is true: "
         "run again to go on"
     )
+    CYCLING = (
+        "cycles: the iterates came back to where they had been, so the method would go on for ever; the answer is the "
+        "best one found and its certificate is true: solve_game converges on every game"
+    )
+    STALLED = (
+        "stalled: the line search found no step that helps, on which the method depends; the answer is the best one "
+        "found and its certificate is true: solve_game converges on every game"
+    )
+    SETTLED = (
+        "settled: one more step moves no value by more than the tolerance, but what the features can hold lies off the "
+        "optimal value, by at most the certified gap: add features, or look further ahead"
+    )
+    DIVERGED = (
+        "diverges: the iterates outgrew every value there is; the answer is the best one found on the way and its "
+        "certificate is true: raise lookahead or rollout, or fit other features on other states"
+    )
     PRECISION_LIMIT = (
         "stopped where float64 rounding prevents a smaller certified gap: ask for a larger tol, or rescale the rewards"
     )
@@ -69,6 +85,26 @@ class Certificate:
         return float(np.max(np.where(equal, 0.0, self.upper) - np.where(equal, 0.0, self.lower)))
 
 
+@dataclass(frozen=True)
+class GameWork:
+    """Exact counts of what a planner of games did.
+
+    Attributes:
+        sweeps: Applications of the Shapley operator to all states.
+        matrix_games: Matrix games solved.
+        mixed_games: Those among them without a saddle point in pure actions, which took more than comparisons.
+        evaluations: Applications of the operator of one policy, or one pair of policies, to all states; exact
+            evaluations, which solve a linear system instead, are not among them.
+        exact_evaluations: Policies, or pairs of policies, whose value was solved for.
+    """
+
+    sweeps: int
+    matrix_games: int
+    mixed_games: int
+    evaluations: int
+    exact_evaluations: int
+
+
 @dataclass(frozen=True, eq=False)
 class Solution(Generic[Policy]):
     """A solver's answer.
@@ -80,6 +116,7 @@ class Solution(Generic[Policy]):
         status: How the solver ended.
         iterations: Number of sweeps over the states, or of policy improvements, as the solver says.
         history: The solver's stopping quantity after each iteration, for plots.
+        work: Counts of what was done, where the model is a game; None elsewhere.
     """
 
     value: FloatArray
@@ -88,6 +125,7 @@ class Solution(Generic[Policy]):
     status: Status
     iterations: int
     history: tuple[float, ...]
+    work: GameWork | None = None
 
 
 def exactness(certificate: Certificate, value: FloatArray) -> Status:

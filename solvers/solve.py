@@ -5,15 +5,17 @@ closes its bounds fast where chains mix fast, the other jumps where they do not,
 only one state at a time, as along a corridor, sweeps are the cheaper way to spread them. Turns grow fourfold, so
 this takes a small multiple of what the better of the two takes. Without discount policy iteration is the method of
 choice. Finite horizons are solved by backward induction, linear models on the states they can meet, games by
-Shapley iteration.
+safeguarded lookahead policy iteration.
 """
 
 from typing import Any, overload
 
 from ..models import FiniteHorizonMDP, LinearMarkovGame, LinearMDP, MarkovGame, TabularMDP
 from .dynamic_programming import backward_induction, policy_iteration, value_iteration
-from .linear import LinearGameSolution, LinearSolution, linear_shapley_iteration
-from .shapley import Pair, shapley_iteration
+from .games.linear import LinearGameSolution, solve_linear_game
+from .games.planning import Pair
+from .games.safeguarded import solve_game
+from .linear import LinearSolution
 from .solution import IntArray, Solution, Status
 
 
@@ -45,9 +47,9 @@ def solve(model: Any, tol: float = 1e-8) -> Any:
         case FiniteHorizonMDP() | LinearMDP():
             return backward_induction(model)
         case MarkovGame():
-            return shapley_iteration(model, tol)
+            return solve_game(model, tol)
         case LinearMarkovGame():
-            return linear_shapley_iteration(model, tol)
+            return solve_linear_game(model, tol)
         case _:
             raise TypeError(f"model is a {type(model).__name__}; pass one of the models of lookahead_rl.models")
 

@@ -43,8 +43,12 @@ OFF_POLICY = {"buffer_size": 500, "learning_starts": 20, "batch_size": 8, "train
 CASES = {
     "A2C": Case(kwargs={"hyperparameters": {"n_steps": 8, **SMALL}}),
     "BackwardInduction-v0": Case(lambda: gym.make("DeepSea-v0")),
+    "BestResponse-v0": Case(game, side="player_0"),
     # DQN's exploration rate falls over the steps known at each call of learn.
     "DQN": Case(kwargs={"hyperparameters": OFF_POLICY}, is_additive=False),
+    "FictitiousPlay-v0": Case(game, {"side": "player_0", "knows_model": False}, side="player_0"),
+    "GamePolicyIteration-v0": Case(game, side="player_0"),
+    "MinimaxQ-v0": Case(game, side="player_0"),
     "NashPlanner-v0": Case(game, side="player_0"),
     "PPO": Case(kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "n_epochs": 2, **SMALL}}),
     "SAC": Case(lambda: gym.make("Pendulum-v1"), {"hyperparameters": OFF_POLICY}),

@@ -17,8 +17,9 @@ from lookahead_rl.agents import AgentError, make_agent
 from lookahead_rl.envs.tabular import ModelEnv
 from lookahead_rl.evaluation import audit
 from lookahead_rl.evaluation.linear_support import reachable_states, support_values
-from lookahead_rl.evaluation.policies import action_table, mode
+from lookahead_rl.evaluation.policies import action_table
 from lookahead_rl.models import FiniteHorizonMDP, LinearMDP, ModelError, TabularMDP, from_gymnasium
+from lookahead_rl.wrappers.opponents import mode
 
 SMALL = {"policy_kwargs": {"net_arch": [16]}}
 QUICK = {

@@ -22,10 +22,22 @@ import lookahead_rl
 from lookahead_rl.envs.game_registration import GAMES, register_games
 from lookahead_rl.envs.games import PLAYERS, MarkovGameEnv
 from lookahead_rl.envs.games_vector import VectorGameEnv
-from lookahead_rl.models import GenerativeModel, MarkovGame, ModelError, matrix_game, river_swim
+from lookahead_rl.models import (
+    GenerativeModel,
+    MarkovGame,
+    ModelError,
+    SoccerRules,
+    SoccerState,
+    matrix_game,
+    river_swim,
+    tabulate,
+)
 from lookahead_rl.models.generators import garnet_game, random_linear_game
 
 IDS = sorted(GAMES)
+RAGGED = {"lookahead_rl/Goofspiel-v0", "lookahead_rl/OshiZumo-v0"}
+UNMASKED = [env_id for env_id in IDS if env_id not in RAGGED]
+"""Four of PettingZoo's checkers choose among all actions whatever ``infos`` say, so ragged games are not for them."""
 BILLION = 10**9
 
 
@@ -35,6 +47,12 @@ def module_of(env_id: str) -> ModuleType:
 
 def parallel(env_id: str, **kwargs: Any) -> MarkovGameEnv:
     return pettingzoo.make("parallel", env_id, **kwargs)
+
+
+def legal(env: Any, infos: dict[str, Any], rng: np.random.Generator) -> dict[str, int]:
+    """An action of each player, drawn from those it has."""
+    masks = {player: infos[player].get("action_mask", np.ones(env.action_space(player).n)) for player in PLAYERS}
+    return {player: int(rng.choice(np.flatnonzero(mask))) for player, mask in masks.items()}
 
 
 def ragged_game() -> MarkovGame:
@@ -52,13 +70,11 @@ def rollout_digest(env_id: str, seed: int = 7, steps: int = 40) -> str:
     env = parallel(env_id, max_cycles=15)
     digest = hashlib.sha256()
     shown, infos = env.reset(seed=seed)
-    for i, player in enumerate(PLAYERS):
-        env.action_space(player).seed(seed + i)
+    rng = np.random.default_rng(seed)
     for _ in range(steps):
         if not env.agents:
             shown, infos = env.reset()
-        actions = {player: env.action_space(player).sample() for player in env.agents}
-        shown, rewards, ended, cut, infos = env.step(actions)
+        shown, rewards, ended, cut, infos = env.step(legal(env, infos, rng))
         for player in PLAYERS:
             digest.update(np.asarray(shown[player]).tobytes())
         digest.update(repr((rewards, ended, cut, infos, env.state().tolist())).encode())
@@ -68,7 +84,7 @@ def rollout_digest(env_id: str, seed: int = 7, steps: int = 40) -> str:
 # The checkers, with every warning an error
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", UNMASKED)
 def test_parallel_api(env_id: str) -> None:
     parallel_api_test(parallel(env_id), num_cycles=50)
 
@@ -87,18 +103,18 @@ def test_equal_seeds_give_equal_games(env_id: str) -> None:
     assert rollout_digest(env_id) != rollout_digest(env_id, seed=8)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", UNMASKED)
 def test_state(env_id: str) -> None:
     state_test(pettingzoo.make("aec", env_id), parallel(env_id))
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", UNMASKED)
 def test_max_cycles(env_id: str) -> None:
     for _ in range(5):  # the check does not seed its actions
         max_cycles_test(module_of(env_id))
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", UNMASKED)
 def test_render(env_id: str, capsys: pytest.CaptureFixture[str]) -> None:
     render_test(lambda **kwargs: pettingzoo.make("aec", env_id, **kwargs))
     assert "v*(s)" in capsys.readouterr().out
@@ -122,11 +138,11 @@ def test_both_registries_make_the_same_game(env_id: str) -> None:
     assert isinstance(by_parallel, pettingzoo.ParallelEnv)
     assert isinstance(by_turns, pettingzoo.AECEnv)
     rng = np.random.default_rng(0)
-    by_parallel.reset(seed=3)
+    _, infos = by_parallel.reset(seed=3)
     by_turns.reset(seed=3)
     while by_parallel.agents:
-        actions = {player: int(rng.integers(by_parallel.action_space(player).n)) for player in PLAYERS}
-        shown, rewards, *_ = by_parallel.step(actions)
+        actions = legal(by_parallel, infos, rng)
+        shown, rewards, *_, infos = by_parallel.step(actions)
         for player in PLAYERS:
             assert by_turns.agent_selection == player
             by_turns.step(actions[player])
@@ -259,6 +275,46 @@ def test_ragged_games_pass_the_checks_that_heed_masks() -> None:
 
     api_test(make(), num_cycles=50)
     seed_test(make, num_cycles=50)
+
+
+@pytest.mark.parametrize("env_id", sorted(RAGGED))
+def test_registered_ragged_games_end_and_are_drawn(env_id: str) -> None:
+    """The promises of the checkers that do not heed masks, but for ``max_cycles``, which these games seldom reach."""
+    env, rng = parallel(env_id, render_mode="ansi"), np.random.default_rng(2)
+    for _ in range(5):
+        _, infos = env.reset(seed=0)
+        while env.agents:
+            assert "v*(s)" in env.render()
+            shown, rewards, ended, cut, infos = env.step(legal(env, infos, rng))
+            assert env.state_space.contains(env.state())
+            assert all(env.observation_space(player).contains(shown[player]) for player in PLAYERS)
+        assert (ended, cut) == (dict.fromkeys(PLAYERS, True), dict.fromkeys(PLAYERS, False))
+        assert rewards["player_0"] == -rewards["player_1"]
+
+
+def test_hands_shrink_in_goofspiel() -> None:
+    env = parallel("lookahead_rl/Goofspiel-v0")
+    _, infos = env.reset(seed=0)
+    sizes = []
+    while env.agents:
+        sizes.append([int(infos[player]["action_mask"].sum()) for player in PLAYERS])
+        *_, infos = env.step(dict.fromkeys(PLAYERS, 0))
+    assert sizes == [[4, 4], [3, 3], [2, 2]]
+
+
+def test_soccer_pays_whole_goals() -> None:
+    """A player who runs off with the ball that the other has just given away scores in half of the cases."""
+    table = tabulate(SoccerRules(), 0.9)
+    state = table.index[SoccerState((1, 4), (1, 3), 1)]
+    east = table.actions_0[state].index("east")
+    assert table.game.r[state, east, east] == 0.5
+    env = parallel("lookahead_rl/Soccer-v0", observation="state")
+    env.reset(seed=0)
+    paid = []
+    for _ in range(50):
+        env.reset(options={"state": state})
+        paid.append(env.step(dict.fromkeys(PLAYERS, east))[1]["player_0"])
+    assert set(paid) == {0.0, 1.0}
 
 
 def test_games_without_ragged_sets_show_no_masks() -> None:
@@ -420,14 +476,15 @@ def test_one_lane_is_the_scalar_environment(env_id: str, mode: AutoresetMode) ->
     batch, vector_infos = vector.reset(seed=4)
     np.testing.assert_array_equal(batch[0], shown["player_0"])
     while scalar.agents:
-        actions = {player: int(rng.integers(scalar.action_space(player).n)) for player in PLAYERS}
+        actions = legal(scalar, infos, rng)
         shown, rewards, ended, cut, infos = scalar.step(actions)
         batch, paid, terminated, truncated, vector_infos = vector.step([[actions["player_0"], actions["player_1"]]])
         assert (paid[0], terminated[0], truncated[0]) == (rewards["player_0"], ended["player_0"], cut["player_0"])
-        last = vector_infos["final_obs"][0] if mode == AutoresetMode.SAME_STEP and truncated[0] else batch[0]
+        done = terminated[0] or truncated[0]
+        last = vector_infos["final_obs"][0] if mode == AutoresetMode.SAME_STEP and done else batch[0]
         np.testing.assert_array_equal(last, shown["player_0"])
-        assert truncated[0] or vector_infos["prob"][0] == infos["player_0"]["prob"]
-    assert truncated.tolist() == [True]
+        assert done or vector_infos["prob"][0] == infos["player_0"]["prob"]
+    assert done
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -442,7 +499,7 @@ def test_lanes_sample_the_models_law(env_id: str) -> None:
     P = np.asarray(P.toarray() if tabular.is_sparse else P).reshape(-1)
     counts = np.bincount(reached, minlength=tabular.n_states)
     assert not counts[P == 0].any()
-    assert chisquare(counts[P > 0], 5000 * P[P > 0]).pvalue > 1e-3
+    assert counts.max() == 5000 or chisquare(counts[P > 0], 5000 * P[P > 0]).pvalue > 1e-3
     np.testing.assert_allclose(paid, tabular.r[start, 0, 1], atol=1e-12)
 
 

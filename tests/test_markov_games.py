@@ -34,7 +34,6 @@ from lookahead_rl.solvers import (
     joint_action_values,
     nash_gap,
     policy_iteration,
-    shapley,
     shapley_iteration,
     shapley_operator,
 )
@@ -273,24 +272,6 @@ def test_an_unreachable_tolerance_is_told() -> None:
     assert solution.status is Status.PRECISION_LIMIT
     assert solution.certificate.gap < 1e-9
     assert solution.iterations < 300
-
-
-@pytest.mark.parametrize("sweeps", [1, 2, 5])
-def test_an_interrupt_returns_the_best_answer_with_true_bounds(monkeypatch: pytest.MonkeyPatch, sweeps: int) -> None:
-    calls = []
-
-    def interrupted(game: MarkovGame, v: Array) -> object:
-        calls.append(v)
-        if len(calls) > sweeps:
-            raise KeyboardInterrupt
-        return shapley_operator(game, v)
-
-    game = garnet_game(30, 3, 3, 4, 0, gamma=0.95)
-    exact = shapley_iteration(game, 1e-9)
-    monkeypatch.setattr(shapley, "shapley_operator", interrupted)
-    solution = shapley_iteration(game, 1e-9)
-    assert (solution.status, solution.iterations) == (Status.INTERRUPTED, sweeps)
-    assert contains(solution, exact.value)
 
 
 # ---------------------------------------------------------------------------------------------- gamma = 1

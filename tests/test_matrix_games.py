@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from lookahead_rl.models import ModelError
-from lookahead_rl.solvers import matrix_games, solve_matrix_games
+from lookahead_rl.models._checks import frozen
+from lookahead_rl.solvers import exact_matrix_game, matrix_games, solve_matrix_games
 from lookahead_rl.solvers.exact_matrix_game import optimal_policies
+from lookahead_rl.solvers.matrix_game_kernels import solve_batch
+from lookahead_rl.solvers.matrix_games import MatrixGameSolutions
 
 Matrix = NDArray[np.float64]
 
@@ -305,6 +308,174 @@ def test_an_answer_that_misses_the_guarantee_is_an_error_naming_the_game(monkeyp
     monkeypatch.setattr(matrix_games, "RELATIVE_GAP", -1.0)
     with pytest.raises(ArithmeticError, match=r"payoffs\[0\]: no pair of policies found"):
         solve_matrix_games(np.eye(3)[None])
+
+
+# ---------------------------------------------------------------------------------------------- cycles
+
+# Found by a search. With 100 for the lowest and 200 for the highest payoff the first pivot leaves three degenerate
+# rows, on which Dantzig's rule, with the largest pivot among ties, comes back to where it was.
+CYCLING = [
+    [
+        [150, 137, 156, 137, 134, 200],
+        [150, 164, 145, 148, 195, 200],
+        [150, 128, 147, 155, 187, 200],
+        [100, 100, 100, 100, 100, 100],
+    ],
+    [
+        [150, 157, 126, 137, 139, 200],
+        [150, 133, 164, 144, 182, 200],
+        [150, 140, 145, 156, 118, 200],
+        [100, 100, 100, 100, 100, 100],
+    ],
+    [
+        [150, 161, 128, 142, 120, 200],
+        [150, 143, 174, 129, 164, 200],
+        [150, 132, 143, 156, 165, 200],
+        [100, 100, 100, 100, 100, 100],
+    ],
+]
+
+
+def unexpected(index: int, game: Matrix) -> tuple[float, Matrix, Matrix]:
+    raise AssertionError(f"game {index} was left to exact arithmetic: {game}")
+
+
+@pytest.mark.parametrize("copies", [1, 20])  # one by one, and in lockstep
+@pytest.mark.parametrize("game", CYCLING)
+def test_blands_rule_breaks_a_cycle(game: list[list[int]], copies: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix_games, "_solve_exactly", unexpected)
+    solved = solve_matrix_games(np.repeat(np.array(game, dtype=float)[None], copies, axis=0))
+    np.testing.assert_allclose(solved.values, float(exact_value(np.array(game))), rtol=1e-13)
+
+
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_exact_arithmetic_agrees_under_either_pivot_rule(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_matrix_game, "DEGENERATE_LIMIT", limit)
+    for game in np.random.default_rng(8).integers(0, 4, size=(20, 4, 5)):
+        if np.ptp(game) > 0:
+            mu, nu = optimal_policies((game - game.min()).astype(float))
+            assert (mu @ game).min() == pytest.approx(float(exact_value(game)), abs=1e-15)
+            assert (game @ nu).max() == pytest.approx(float(exact_value(game)), abs=1e-15)
+
+
+# ---------------------------------------------------------------------------------------------- warm starts
+
+
+def assert_bases(payoffs: Matrix, solved: MatrixGameSolutions) -> None:
+    """As many rows as columns, at least one of them, and the policies play nothing else."""
+    rows, columns = solved.basis[:, : payoffs.shape[1]], solved.basis[:, payoffs.shape[1] :]
+    assert (rows.sum(axis=1) == columns.sum(axis=1)).all()
+    assert rows.any(axis=1).all()
+    assert not solved.mu[~rows].any()
+    assert not solved.nu[~columns].any()
+
+
+def assert_solved(payoffs: Matrix, solved: MatrixGameSolutions, expected: MatrixGameSolutions) -> None:
+    assert relative_gaps(payoffs, solved.mu, solved.nu).max() <= 1e-9
+    extent = np.ptp(payoffs, axis=(1, 2)) + 1e-15 * np.abs(payoffs).max()
+    assert (np.abs(solved.values - expected.values) <= 1e-9 * extent).all()
+    assert_bases(payoffs, solved)
+
+
+# Shapes and batches on both sides of the limits up to which games are solved in lockstep.
+BATCHES = [(30, (2, 2)), (3, (5, 5)), (250, (5, 5)), (20, (9, 8)), (20, (3, 17)), (10, (33, 34))]
+
+
+@pytest.mark.parametrize(("n_games", "shape"), BATCHES, ids=str)
+def test_the_basis_of_a_game_solves_it_again(n_games: int, shape: tuple[int, int]) -> None:
+    payoffs = np.random.default_rng(9).normal(size=(n_games, *shape))
+    cold = solve_matrix_games(payoffs)
+    warm = solve_matrix_games(payoffs, start=cold.basis)
+    assert_bases(payoffs, cold)
+    assert_solved(payoffs, warm, cold)
+    np.testing.assert_array_equal(warm.basis, cold.basis)
+    np.testing.assert_allclose(warm.mu, cold.mu, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("change", [1e-10, 1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize(("n_games", "shape"), BATCHES, ids=str)
+def test_a_start_from_similar_games_is_as_good_as_a_cold_one(
+    n_games: int, shape: tuple[int, int], change: float
+) -> None:
+    rng = np.random.default_rng(10)
+    payoffs = rng.uniform(size=(n_games, *shape))
+    moved = payoffs + change * rng.uniform(-1, 1, size=payoffs.shape)
+    assert_solved(moved, solve_matrix_games(moved, start=solve_matrix_games(payoffs).basis), solve_matrix_games(moved))
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (2, 2), (4, 3), (9, 7), (17, 17), (35, 34)], ids=str)
+def test_no_start_misleads(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one send games to exact arithmetic, the families aside that rounding may defeat."""
+    rng = np.random.default_rng(11)
+    n_games, n_labels = 12, sum(shape)
+    previous = np.zeros((n_games, n_labels), dtype=bool)
+    for name, payoffs in families(n_games, shape).items():
+        cold = solve_matrix_games(payoffs)
+        random = rng.random((n_games, n_labels)) < 0.5
+        balanced = np.zeros((n_games, n_labels), dtype=bool)
+        for marks in balanced:
+            size = rng.integers(1, min(shape) + 1)
+            marks[rng.permutation(shape[0])[:size]] = True
+            marks[shape[0] + rng.permutation(shape[1])[:size]] = True
+        with monkeypatch.context() as patch:
+            if "digits" not in name:
+                patch.setattr(matrix_games, "_solve_exactly", unexpected)
+            for start in (previous, random, balanced, np.ones_like(random)):
+                assert_solved(payoffs, solve_matrix_games(payoffs, start=start), cold)
+        previous = cold.basis
+
+
+@given(GAMES, st.data())
+def test_any_start_gives_the_value(game: Matrix, data: st.DataObject) -> None:
+    start = data.draw(arrays(np.bool_, (1, sum(game.shape))))
+    assert_solved(game[None], solve_matrix_games(game[None], start=start), solve_matrix_games(game[None]))
+
+
+@pytest.mark.parametrize("n_games", [5, 120])
+def test_ragged_games_start_warm(n_games: int) -> None:
+    rng = np.random.default_rng(12)
+    payoffs = rng.normal(size=(n_games, 6, 8))
+    counts_0, counts_1 = rng.integers(1, 7, n_games), rng.integers(1, 9, n_games)
+    cold = solve_matrix_games(payoffs, counts_0, counts_1)
+    for start in (cold.basis, rng.random(cold.basis.shape) < 0.5):
+        warm = solve_matrix_games(payoffs, counts_0, counts_1, start)
+        np.testing.assert_allclose(warm.values, cold.values, atol=1e-12)
+        np.testing.assert_array_equal(warm.basis, cold.basis)
+        assert not warm.basis[:, :6][np.arange(6) >= counts_0[:, None]].any()
+        assert not warm.basis[:, 6:][np.arange(8) >= counts_1[:, None]].any()
+
+
+def test_the_start_is_left_alone() -> None:
+    payoffs = np.random.default_rng(13).normal(size=(4, 3, 3))
+    start = np.ones((4, 6), dtype=bool)
+    solve_matrix_games(payoffs, start=start)
+    assert start.all()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (np.zeros((2, 5), dtype=bool), r"start has shape \(2, 5\)"),
+        (np.zeros((3, 4), dtype=bool), r"start has shape \(3, 4\)"),
+        (np.zeros((2, 4), dtype=np.int64), "start has dtype int64; pass the basis of an earlier solution"),
+        (np.zeros((2, 4)), "start has dtype float64"),
+    ],
+)
+def test_a_bad_start_is_named(start: NDArray[np.generic], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        solve_matrix_games(np.zeros((2, 2, 2)), start=start)
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+@pytest.mark.parametrize(("n_games", "shape"), [(4, (3, 3)), (200, (3, 3)), (200, (7, 6))], ids=str)
+def test_games_without_a_saddle_point_are_counted(n_games: int, shape: tuple[int, int], is_warm: bool) -> None:
+    payoffs = np.random.default_rng(14).integers(0, 5, size=(n_games, *shape)).astype(float)
+    mixed = payoffs.min(axis=2).max(axis=1) < payoffs.max(axis=1).min(axis=1)
+    solved = solve_matrix_games(payoffs)
+    counts_0, counts_1 = (frozen(np.full(n_games, count)) for count in shape)
+    rest = (solved.values, solved.mu, solved.nu, np.empty(n_games), solved.basis)
+    assert 0 < mixed.sum() < n_games
+    assert solve_batch(payoffs, counts_0, counts_1, *rest, is_warm) == mixed.sum()
 
 
 # ---------------------------------------------------------------------------------------------- batches and input

@@ -1,4 +1,4 @@
-"""Ways to look at an environment: simulator access of every level, the truth in info, functional and exact views."""
+"""Ways to look at an environment: simulator access, the truth in info, functional, exact and single-player views."""
 
 from .access import (
     AccessTerms,
@@ -16,6 +16,7 @@ from .access import (
 from .exact_view import ExactView, exact_view
 from .functional import ModelFuncEnv
 from .truth import GroundTruth
+from .versus import VersusOpponent
 
 __all__ = [
     "AccessTerms",
@@ -30,6 +31,7 @@ __all__ = [
     "QueryCounter",
     "StateHandle",
     "Successors",
+    "VersusOpponent",
     "Visit",
     "exact_view",
     "model_features",

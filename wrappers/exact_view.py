@@ -8,6 +8,7 @@ stacks, running normalisation), make another decision problem of the environment
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -61,6 +62,23 @@ class ExactView:
     solution: Callable[[], Any]
 
 
+class KnownProcess(ABC):
+    """An environment that is not built on a model, but knows the decision process it amounts to."""
+
+    @property
+    @abstractmethod
+    def model(self) -> TabularMDP:
+        """The decision process."""
+
+    @abstractmethod
+    def solution(self) -> Any:
+        """Its exact solution, cached."""
+
+    @abstractmethod
+    def observe(self, states: IntArray) -> NDArray[Any]:
+        """What an agent sees in these states (n,)."""
+
+
 def exact_view(env: Any, gamma: float | None = None) -> ExactView:
     """The exact view of a Gymnasium environment.
 
@@ -80,7 +98,7 @@ def exact_view(env: Any, gamma: float | None = None) -> ExactView:
         )
     layers = _observation_layers(env)
     base = env.unwrapped
-    if isinstance(base, ModelBacked):
+    if isinstance(base, ModelBacked | KnownProcess):
         model, solution = _discounted(base, gamma)
         observe = base.observe
     else:
@@ -138,7 +156,7 @@ def game_view(env: Any, side: str) -> GameView:
     return GameView(base.model, observed, acted, n_actions, lambda states: base.observe(states)[side], base.solution)
 
 
-def _discounted(base: ModelBacked, gamma: float | None) -> tuple[DecisionProcess, Callable[[], Any]]:
+def _discounted(base: ModelBacked | KnownProcess, gamma: float | None) -> tuple[DecisionProcess, Callable[[], Any]]:
     """The model of one of our environments under another discount, if one is given, and its solution."""
     model = base.model
     if not isinstance(model, TabularMDP):

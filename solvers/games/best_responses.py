@@ -19,10 +19,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from ..models import MarkovGame, TabularMDP
-from .dynamic_programming import evaluate_policy, policy_iteration
-from .game_operators import action_counts, available, require_player, require_policy
-from .solution import Certificate, FloatArray, IntArray, Solution
+from ...models import MarkovGame, TabularMDP
+from ..dynamic_programming import evaluate_policy, policy_iteration
+from ..solution import Certificate, FloatArray, IntArray, Solution
+from .operators import action_counts, available, require_player, require_policy
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def best_response(game: MarkovGame, player: int, opponent: ArrayLike, tol: float
     """
     responder = require_player(player)
     weights = require_policy(game, 1 - responder, opponent)
-    problem = _remaining_problem(game, 1 - responder, weights, -1.0 if responder else 1.0)
+    problem = remaining_problem(game, 1 - responder, weights, -1.0 if responder else 1.0)
     solution = policy_iteration(problem, tol)
     # Actions that the player lacks are copies of action 0.
     inside = solution.policy < action_counts(game, responder)
@@ -117,12 +117,12 @@ def fix_policy(game: MarkovGame, player: int, policy: ArrayLike) -> TabularMDP:
     Raises:
         ValueError: A bad player or policy, naming mu[s, a] or nu[s, b].
     """
-    return _remaining_problem(game, player, require_policy(game, player, policy), 1.0)
+    return remaining_problem(game, player, require_policy(game, player, policy), 1.0)
 
 
-def _remaining_problem(game: MarkovGame, player: int, weights: FloatArray, sign: float) -> TabularMDP:
+def remaining_problem(game: MarkovGame, player: int, weights: FloatArray, sign: float) -> TabularMDP:
     """What remains of the game when ``player`` plays ``weights``, with rewards times ``sign``."""
-    mix = _mixing_matrix(game, player, weights)
+    mix = mixing_matrix(game, player, weights)
     n_actions = game.r.shape[2 - player]
     r = sign * (mix @ game.r.reshape(-1)).reshape(-1, n_actions)
     rows = mix @ game.P_rows
@@ -130,7 +130,7 @@ def _remaining_problem(game: MarkovGame, player: int, weights: FloatArray, sign:
     return TabularMDP(P, r, game.gamma, game.rho, game.terminal)
 
 
-def _mixing_matrix(game: MarkovGame, player: int, weights: FloatArray) -> sp.csr_array:
+def mixing_matrix(game: MarkovGame, player: int, weights: FloatArray) -> sp.csr_array:
     """CSR matrix that averages rows (s, a, b) over the player's actions, (S * other's actions, S * A * B)."""
     n_fixed, n_others = weights.shape[1], game.r.shape[2 - player]
     pairs = np.arange(game.r.size, dtype=np.int64).reshape(game.r.shape)

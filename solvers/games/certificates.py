@@ -21,13 +21,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models import MarkovGame
-from .bellman import UNIT_ROUNDOFF, DecisionRows, best_rows, rounding_error, row_values
-from .certificates import OUTWARDS, steps_bound, widened
-from .game_operators import available, guarantees, require_policy
-from .howard import UnboundedRewardError, choice_towards, howard
-from .policies import require_value
-from .solution import Certificate, FloatArray
+from ...models import MarkovGame
+from ..bellman import UNIT_ROUNDOFF, DecisionRows, best_rows, rounding_error, row_values
+from ..certificates import OUTWARDS, steps_bound, widened
+from ..howard import UnboundedRewardError, choice_towards, howard
+from ..policies import require_value
+from ..solution import Certificate, FloatArray
+from .operators import available, guarantees, require_policy
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Play:
 
     def _size(self, v: FloatArray) -> float:
         """Bound on action values of v."""
-        return float(np.abs(self.rows.r).max()) + self.rows.gamma * self.rows.mass[1] * float(np.abs(v).max())
+        return self.rows.reward_size + self.rows.gamma * self.rows.mass[1] * float(np.abs(v).max())
 
 
 def analyse_play(game: MarkovGame) -> Play:

@@ -15,10 +15,10 @@ with equality where mu and nu are optimal in the matrix games Q_v(s) (Shapley, S
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models import MarkovGame
-from ..models._checks import PROBABILITY_TOLERANCE, BoolArray, entry, first
-from .matrix_games import MatrixGameSolutions, solve_checked
-from .solution import FloatArray, IntArray
+from ...models import MarkovGame
+from ...models._checks import PROBABILITY_TOLERANCE, BoolArray, entry, first
+from ..matrix_games import MatrixGameSolutions, solve_checked
+from ..solution import FloatArray, IntArray
 
 
 def joint_action_values(game: MarkovGame, v: FloatArray) -> FloatArray:
