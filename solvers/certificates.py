@@ -106,8 +106,11 @@ def _bounds_around(
 def widened(change: FloatArray, error: float) -> tuple[float, float]:
     """min(0, min change) and max(0, max change), moved outwards by what rounding may hide.
 
-    Neither is zero, so that times an infinite number of steps each is infinite.
+    Neither is zero, so that times an infinite number of steps each is infinite. Where the change overflows, nothing
+    is known.
     """
+    if not np.isfinite(change).all():
+        return -np.inf, np.inf
     low, high = float(change.min()), float(change.max())
     low -= error + 2 * UNIT_ROUNDOFF * abs(low)
     high += error + 2 * UNIT_ROUNDOFF * abs(high)

@@ -83,7 +83,12 @@ class Chain:
         n_states = self.r.size
         if isinstance(self.P, np.ndarray):
             return n_states <= DIRECT_STATES
-        return n_states <= 1000 or n_states * (2 * _bandwidth(self.P) + 1) * 12 <= DIRECT_BYTES
+        if n_states <= 1000:
+            return True
+        # A state with k neighbours forces a bandwidth of k / 2; and the ordering takes time quadratic in k.
+        most = int(np.bincount(self.P.indices, minlength=n_states).max())
+        fits = n_states * most * 12 <= DIRECT_BYTES
+        return fits and n_states * (2 * _bandwidth(self.P) + 1) * 12 <= DIRECT_BYTES
 
 
 def policy_chain(rows: DecisionRows, rule: Rule, ended: BoolArray) -> Chain:

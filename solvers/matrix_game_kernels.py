@@ -114,13 +114,13 @@ def solve_batch(
                     _dual_simplex(tableau, row_buffer, m, n, basic, nonbasic)
                 _simplex(tableau, row_buffer, m, n, basic, nonbasic)
                 found = _extract(tableau, m, n, most_0, basic, nonbasic, basis, x, y)
-            if found:
-                below, above = _guarantees(M, m, n, low, x, y, columns)
-                if above - below <= REBUILD_GAP * (high - low):
-                    break
+            is_finite = found and high - low < np.inf
+            below, above = _guarantees(M, m, n, low, x, y, columns) if is_finite else (0.0, np.inf)
+            if above - below <= REBUILD_GAP * (high - low):
+                break
         values[k] = low + 0.5 * (below + above)
         gaps[k] = (above - below) / max(high - low, SMALLEST_NUMBER)
-    return int(np.count_nonzero(is_mixed))
+    return int(is_mixed.sum())
 
 
 @_compiled

@@ -94,7 +94,7 @@ def solve_in_lockstep(
             values[k] = low[lane] + 0.5 * (below[lane] + above[lane])
             found = (0.0 < total_0[lane] < np.inf) & (0.0 < total_1[lane] < np.inf)
             extent = max(high[lane] - low[lane], SMALLEST_NUMBER)
-            gaps[k] = (above[lane] - below[lane]) / extent if found else np.inf
+            gaps[k] = (above[lane] - below[lane]) / extent if found and extent < np.inf else np.inf
         _store(weights, first, used, mu, nu)
 
 

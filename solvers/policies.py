@@ -5,6 +5,7 @@ Inside the solvers a *rule* says which rows the states use: one chosen row for e
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,8 @@ def require_start(start: ArrayLike | None, model: TabularMDP | MarkovGame) -> Fl
 
 def require_tolerance(tol: float) -> float:
     """``tol`` as a float, refusing what is not positive and finite."""
-    if not 0.0 < tol < np.inf:
-        raise ValueError(f"tol is {tol}; pass a positive number, such as 1e-8")
+    if isinstance(tol, bool) or not isinstance(tol, Real) or not 0.0 < tol < np.inf:
+        raise ValueError(f"tol is {tol!r}; pass a positive number, such as 1e-8")
     return float(tol)
 
 

@@ -73,7 +73,7 @@ def test_one_step_of_lookahead_and_rollout_diverges_for_gamma_above_a_half(gamma
 
 
 def test_below_a_half_it_converges() -> None:
-    assert drift(0.45, 1, 1).status is Status.SETTLED
+    assert drift(0.45, 1, 1).status is Status.CONVERGED
 
 
 @pytest.mark.parametrize(("lookahead", "rollout"), [(1, 8), (8, 1), (4, 5), (1, math.inf)])

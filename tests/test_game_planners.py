@@ -29,6 +29,7 @@ from lookahead_rl.models.planted import planted_game
 from lookahead_rl.solvers import (
     Solution,
     Status,
+    certify_game,
     contraction,
     filar_tolwinski,
     hoffman_karp,
@@ -543,3 +544,82 @@ def test_bad_players_discounts_and_evaluations_are_refused() -> None:
         contraction(1.5, 1, 1)
     with pytest.raises(ValueError, match="evaluations is -1"):
         two_pair_policy_iteration(van_der_wal(), evaluations=-1)
+
+
+# ---------------------------------------------------------------------------------------------- what once went wrong
+
+
+def offset_game(seed: int, offset: float, gamma: float = 0.9) -> MarkovGame:
+    rng = np.random.default_rng(seed)
+    P = rng.dirichlet(np.ones(4), (4, 2, 2))
+    return MarkovGame(P, offset + rng.normal(size=(4, 2, 2)), gamma, np.ones(4) / 4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_repairs_end_where_rounding_sets_the_pace(seed: int) -> None:
+    solution = residual_conditioned_policy_iteration(offset_game(seed, 1e9), repair=True, max_iterations=200)
+    assert solution.status is Status.PRECISION_LIMIT
+    assert solution.certificate.gap <= 1e-3
+
+
+@pytest.mark.parametrize("planner", [solve_game, shapley_iteration, lookahead_policy_iteration, naive_policy_iteration])
+def test_a_far_start_and_rows_short_of_one_are_no_precision_limit(planner: Planner) -> None:
+    game = garnet_game(5, 3, 3, 3, 3, gamma=0.99)
+    assert planner(game, 1e-8, start=np.full(5, 1e10)).status is Status.CONVERGED
+    short = MarkovGame(np.full((3, 2, 2, 3), 0.3333333333), 1 + np.asarray(game.r[:3, :2, :2]), 0.99, np.ones(3) / 3)
+    assert planner(short, 1e-8).status is Status.CONVERGED
+
+
+def test_a_line_search_that_ends_in_rounding_has_not_stalled() -> None:
+    assert filar_tolwinski(offset_game(0, 0.0, 0.5), 1e-300).status is Status.PRECISION_LIMIT
+
+
+def test_slow_contraction_is_no_cycle() -> None:
+    """Two states that swap: v alternates on its way, by far more than it approaches."""
+    P = np.zeros((2, 1, 1, 2))
+    P[0, 0, 0, 1] = P[1, 0, 0, 0] = 1.0
+    game = MarkovGame(P, [[[1.0]], [[-1.0]]], 0.9999995, [1, 0])
+    options = {"lookahead": 1, "rollout": 2, "start": [100, -100], "max_iterations": 200}
+    assert lookahead_policy_iteration(game, **options).status is Status.ITERATION_LIMIT
+
+
+def test_nothing_is_certified_beyond_the_range_of_float64() -> None:
+    game = MarkovGame(np.ones((1, 2, 1, 1)), [[[-1e308], [1e308]]], 0.9, [1.0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        bounds = certify_game(game, [1.7e308], [[1, 0]], [[1]])
+    assert (bounds.lower[0], bounds.upper[0]) == (-math.inf, math.inf)
+    solution = solve_game(MarkovGame(np.ones((1, 1, 1, 1)), [[[1e308]]], 0.1, [1.0]))
+    assert solution.value[0] == pytest.approx(1e308 / 0.9)
+
+
+def test_work_done_beside_the_sweeps_is_counted_too() -> None:
+    game = random_game(1, sparse=True)
+    work = two_pair_policy_iteration(game, max_iterations=4, evaluations=3).work
+    assert work is not None
+    assert work.sweeps == 4
+    assert work.matrix_games == 6 * (4 + 3)  # the game of step (b) once between improvements
+    assert work.evaluations == 2 * 3 * (3 + 2)  # (a) and (c), after (b) and, from the second time on, before it
+
+
+def test_a_hub_is_no_obstacle() -> None:
+    """A state next to all others makes the bandwidth as large as the game, and an ordering of it slow to find."""
+    n = 20_000
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.arange(4 * n), 2)
+    columns = np.stack([np.full(4 * n, n - 1), rng.integers(0, n - 1, 4 * n)], axis=1).ravel()
+    columns[-8:] = n - 1
+    P = sp.csr_array((np.tile([0.1, 0.9], 4 * n), (rows, columns)), shape=(4 * n, n))
+    r = rng.random((n, 2, 2))
+    r[-1] = 0.0
+    game = MarkovGame(P, r, 1.0, np.full(n, 1 / n), terminal=np.arange(n) == n - 1)
+    for planner in (solve_game, naive_policy_iteration):
+        assert planner(game, 1e-6).status is Status.CONVERGED
+
+
+@every
+def test_wrong_types_are_named(planner: Planner) -> None:
+    with pytest.raises(TypeError, match="game is a int; pass a MarkovGame"):
+        planner(5)
+    for tol in ("x", None, True, 1j):
+        with pytest.raises(ValueError, match="tol is"):
+            planner(van_der_wal(), tol)

@@ -524,6 +524,8 @@ def test_an_empty_batch_has_an_empty_answer() -> None:
         (np.zeros((2, 2, 2)), [2], r"n_actions_0 has shape \(1,\)"),
         (np.zeros((2, 2, 2)), [1.0, 2.0], "n_actions_0 has dtype float64"),
         (np.array([[[1.7e308, -1.7e308], [-1.7e308, 1.7e308]]]), None, r"payoffs\[0\] ranges over more than float64"),
+        (np.tile([[1.7e308, -1.7e308], [0, 1]], (9, 1, 1)), None, r"payoffs\[0\] ranges over more than float64"),
+        (np.tile([[1.7e308, -1.7e308], [0, 1]], (2, 1, 1)), None, r"payoffs\[0\] ranges over more than float64"),
     ],
 )
 def test_bad_input_is_named(payoffs: object, counts: list[float] | None, message: str) -> None:

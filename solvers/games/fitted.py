@@ -44,7 +44,11 @@ from .linear_values import (
     sharp_rate,
 )
 from .lookahead import require_lookahead, require_rollout
+from .planning import RECURRENCE
 from .sweeps import GameBackup, GameSweeps
+
+# Changes below this fraction of the values are rounding.
+ROUNDING = 1e-14
 
 Subsets = ArrayLike | Callable[[int], ArrayLike]
 
@@ -113,7 +117,8 @@ def fitted_policy_iteration(
     """Lookahead policy iteration with values V = Phi theta, fitted on subsets of the states.
 
     The lookahead is computed in all states, H S matrix games an iteration, and so is the value of each pair met, which
-    delta_app needs; the fit alone is confined to D_k.
+    delta_app needs; the fit alone is confined to D_k. The amplification of a subset of n states takes S n d operations,
+    once for each subset.
 
     Args:
         game: The game, gamma < 1.
@@ -124,7 +129,8 @@ def fitted_policy_iteration(
             None: all states.
         max_iterations: Largest number of fits, at least 1.
         start: theta_0 (d,). None: zero.
-        tol: The iteration stops once no value moves by more; it has converged if the certified gap is within tol too.
+        tol: Wanted bound on the certified gap. The iteration stops once that is reached, or once no value moves by more
+            than a quarter of (1 - gamma) tol where the features hold no value of a pair met, or than rounding moves it.
 
     Raises:
         ModelError: Naming the argument at fault; a subset on which the features are not of full rank.
@@ -138,7 +144,7 @@ def fitted_policy_iteration(
     path = _Path(game, next(iterates), tol, is_autonomous=not callable(subsets))
     status = None
     try:
-        while status is None and len(path.thetas) <= max_iterations:
+        while status is None and len(path.history) <= max_iterations:
             status = path.add(next(iterates))
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
@@ -225,21 +231,28 @@ class _Path:
     def add(self, iterate: _Iterate) -> Status | None:
         """Take one more iterate; the status with which the iteration ends there, if it does."""
         change = float(np.abs(iterate.value - self.latest.value).max())
-        self.thetas.append(iterate.theta)
         self.history.append(iterate.residual)
+        self.thetas.append(iterate.theta)
         self.delta_fv, self.delta_app = max(self.delta_fv, iterate.amplification), max(self.delta_app, iterate.misfit)
         self.latest = iterate
         if iterate.residual < self.best.residual:
             self.best = iterate
-        if change <= self.tol:
+        if self._has_settled(iterate, change):
             return Status.SETTLED
         if is_out_of_control(self.game, iterate.value, self.start.value, self.delta_fv):
             return Status.DIVERGED
-        return Status.CYCLING if self._is_autonomous and self._has_been_at(iterate.value) else None
+        return Status.CYCLING if self._is_autonomous and self._has_been_at(iterate.value, change) else None
 
-    def _has_been_at(self, value: FloatArray) -> bool:
-        """Whether a value is, rounding apart, the anchor, which moves on at powers of two (Brent, BIT 20, 1980)."""
-        is_back = bool(np.abs(value - self._anchor).max() <= 1e-14 * np.abs(value).max())
+    def _has_settled(self, iterate: _Iterate, change: float) -> bool:
+        """Whether the promised gap is within tol, or the features keep it from narrowing, or rounding does."""
+        rounding, left = ROUNDING * float(np.abs(iterate.value).max()), 1.0 - self.game.gamma
+        if 3.0 * iterate.residual <= left * self.tol or change <= rounding:
+            return True
+        return change <= 0.25 * left * self.tol and self.delta_app > rounding / left
+
+    def _has_been_at(self, value: FloatArray, change: float) -> bool:
+        """Whether a value is, beside its last change, the anchor, which moves on at powers of two (Brent 1980)."""
+        is_back = bool(np.abs(value - self._anchor).max() <= RECURRENCE * change)
         n = len(self.thetas) - 1
         if n & (n - 1) == 0:
             self._anchor = value
@@ -251,6 +264,8 @@ def _answer(sweeps: GameSweeps, path: _Path, lookahead: int, rollout: float, sta
     certificate = certify_lookahead(sweeps, best.value, best.ahead)
     if certificate.gap <= path.tol:
         status = Status.CONVERGED
+    elif status is Status.SETTLED and path.delta_app <= ROUNDING * np.abs(best.value).max() / (1.0 - gamma):
+        status = Status.PRECISION_LIMIT  # the features hold every value that mattered
     v = path.start.value
     return FittedSolution(
         theta=best.theta,
@@ -258,9 +273,9 @@ def _answer(sweeps: GameSweeps, path: _Path, lookahead: int, rollout: float, sta
         policy=(best.ahead.mu, best.ahead.nu),
         certificate=certificate,
         status=status,
-        iterations=len(path.thetas) - 1,
+        iterations=len(path.history) - 1,
         history=tuple(path.history),
-        thetas=np.array(path.thetas),
+        thetas=np.array(path.thetas[: len(path.history)]),
         delta_fv=path.delta_fv,
         delta_app=path.delta_app,
         beta=paper_rate(gamma, lookahead, rollout, path.delta_fv),

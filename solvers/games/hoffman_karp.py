@@ -3,10 +3,11 @@
     mu_k  greedy for V_k,        V_{k+1} = min_nu v^{mu_k, nu}
 
 (Hoffman, Karp, On nonterminating stochastic games, Management Science 12, 1966). V_{k+1} is the fixed point of T_mu,
-the optimal value of the decision problem that mu_k leaves to player_1. Since T_mu V_k = T V_k and T_mu <= T, from
-k = 1 on V_k <= T V_k <= V_{k+1} <= v*: the values rise to v*, at least as fast as those of Shapley iteration. In
-turn-based games the number of iterations is strongly polynomial for fixed gamma (Hansen, Miltersen, Zwick, Journal of
-the ACM 60, 2013). From the other side, with nu_k greedy and player_0 responding, the values fall to v*.
+the optimal value of the decision problem that mu_k leaves to player_1; it is found to a small fraction of |T V - V|.
+Since T_mu V_k = T V_k and T_mu <= T, from k = 1 on V_k <= T V_k <= V_{k+1} <= v* up to that fraction: the values rise
+to v*, at least as fast as those of Shapley iteration. In turn-based games the number of iterations is strongly
+polynomial for fixed gamma (Hansen, Miltersen, Zwick, Journal of the ACM 60, 2013). From the other side, with nu_k
+greedy and player_0 responding, the values fall to v*.
 """
 
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _answered(sweeps: GameSweeps, backup: GameBackup, player: int) -> FloatArray
     sign = 1.0 if player else -1.0
     problem = remaining_problem(sweeps.game, player, backup.nu if player else backup.mu, sign)
     tol = max(EXACTNESS * backup.residual, 1e-300)
-    sweeps.count_exact_evaluation()
+    sweeps.count(exact=1)
     if sweeps.game.gamma == 1.0:
         return sign * policy_iteration(problem, tol).value
     return sign * value_iteration(problem, tol, start=sign * backup.value).value

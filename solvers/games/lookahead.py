@@ -25,6 +25,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 
 from numpy.typing import ArrayLike
 
@@ -33,6 +34,8 @@ from ...models._checks import discount, whole_number
 from ..solution import FloatArray, Solution
 from .planning import Operators, Pair, plan
 from .sweeps import GameBackup
+
+LONGEST_ROLLOUT = 10**9
 
 
 @dataclass(frozen=True)
@@ -162,4 +165,8 @@ def require_rollout(rollout: float) -> float:
     Raises:
         ValueError: It is neither.
     """
-    return rollout if rollout == math.inf else whole_number("rollout", rollout, 1)
+    if rollout == math.inf:
+        return math.inf
+    if isinstance(rollout, bool) or not isinstance(rollout, Integral) or not 1 <= rollout <= LONGEST_ROLLOUT:
+        raise ValueError(f"rollout is {rollout!r}; pass an integer from 1 to {LONGEST_ROLLOUT:,}, or math.inf")
+    return int(rollout)

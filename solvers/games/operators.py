@@ -63,7 +63,7 @@ def require_player(player: int) -> int:
     Raises:
         ValueError: For anything else.
     """
-    if player not in (0, 1):
+    if isinstance(player, bool) or player not in (0, 1):
         raise ValueError(f"player is {player!r}; pass 0 (maximises) or 1 (minimises)")
     return int(player)
 

@@ -11,13 +11,17 @@ within tol of each other, and returns the middle between them with the greedy pa
 states, whose value is known, nothing is moved. With gamma = 1 the longest expected play takes the place of
 1 / (1 - gamma) (:mod:`.certificates`).
 
-Methods that need not converge are watched (Brent, BIT 20, 1980): an iterate as close to an earlier one as a
-millionth of the step T v - v, with the same greedy pair, has come back, for iterates that converge move towards v* by
-more than that. The planner then ends with ``Status.CYCLING`` and the best answer it met.
+Where the level of v is free, T v - v may be level before v is; what float64 loses with a v far from v* is won back by
+starting again from the answer, for as long as that narrows the certificate.
+
+Methods that need not converge are watched (Brent, BIT 20, 1980): an iterate that is a millionth of the step T v - v
+from an earlier one, with the same greedy pair, has come back. An iterate that an iteration of modulus beta brings
+closer to v* lies at least (1 - beta) / 2 of that step from all before; so where 1 - beta is small, it takes less. The
+planner ends with ``Status.CYCLING`` and the best answer it met.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 import numpy as np
@@ -112,15 +116,42 @@ def plan(
         ValueError: A bad tol, max_iterations or start; gamma = 1 and play that need not terminate.
         KeyboardInterrupt: Ctrl-C before the first sweep was over: there is no answer yet.
     """
-    tol, v = require_tolerance(tol), require_start(start, game)
-    sweeps = GameSweeps(game)
-    outcome = run(sweeps, algorithm(sweeps, v), tol, max_iterations, macqueen=macqueen, may_cycle=may_cycle)
+    tol, v = require_tolerance(tol), require_start(start, require_game(game))
+    max_iterations, sweeps = whole_number("max_iterations", max_iterations, 1), GameSweeps(game)
+    history: tuple[float, ...] = ()
+    answer, gap = None, np.inf
+    while True:
+        left = max_iterations - len(history)
+        outcome = run(sweeps, algorithm(sweeps, v), tol, left, macqueen=macqueen, may_cycle=may_cycle)
+        history += outcome.history
+        found = _answer(sweeps, outcome, tol, macqueen)
+        if answer is None or found.certificate.gap < answer.certificate.gap:
+            answer = found
+        narrows = found.certificate.gap < 0.5 * gap and sweeps.is_free and len(history) < max_iterations
+        if found.status is not Status.PRECISION_LIMIT or not narrows:
+            status = answer.status if answer.status is Status.CONVERGED else found.status
+            return replace(answer, status=status, iterations=len(history), history=history, work=sweeps.work)
+        v, gap = found.value, found.certificate.gap
+
+
+def _answer(sweeps: GameSweeps, outcome: "Outcome", tol: float, macqueen: bool) -> Solution[Pair]:
+    """The best application of T as an answer, certified."""
     best = outcome.best
     value = sweeps.centred(best.value, best.low, best.high) if macqueen else best.value
-    certificate = certify_pair(game, sweeps.play, value, best.mu, best.nu)
+    certificate = certify_pair(sweeps.game, sweeps.play, value, best.mu, best.nu)
     status = outcome.judged(certificate.gap, tol)
-    history = outcome.history
-    return Solution(value, (best.mu, best.nu), certificate, status, len(history), history, sweeps.work)
+    return Solution(value, (best.mu, best.nu), certificate, status, len(outcome.history), outcome.history)
+
+
+def require_game(game: object) -> MarkovGame:
+    """The game itself.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(game, MarkovGame):
+        raise TypeError(f"game is a {type(game).__name__}; pass a MarkovGame, or any model to solve")
+    return game
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +192,7 @@ def run(
             if len(watch.history) == max_iterations:
                 watch.status = Status.ITERATION_LIMIT
             elif (backup := next(iterates, None)) is None:
-                watch.status = Status.STALLED
+                watch.stall()
             else:
                 watch.take(backup)
     except KeyboardInterrupt:
@@ -179,16 +210,16 @@ class _Watch:
         self.status: Status | None = None
         self._best: GameBackup | None = None
         self._least, self._idle = np.inf, 0
-        self._recurs = Recurrence() if may_cycle else None
+        self._recurs = Recurrence(min(RECURRENCE, 0.25 * (1.0 - operators.modulus))) if may_cycle else None
 
     def take(self, backup: GameBackup) -> None:
         """Look at one more application."""
         gap = self._operators.horizon * (backup.high - backup.low if self._macqueen else 2 * backup.residual)
-        self.history.append(gap)
         if self._best is None or gap < self._least:
             self._best, self._least, self._idle = backup, gap, 0
         else:
             self._idle += 1
+        self.history.append(gap)
         floor = self._operators.floor(backup) if gap <= self._tol or self._idle else 0.0
         if gap <= max(self._tol - floor, 0.0):
             self.status = Status.CONVERGED
@@ -197,12 +228,19 @@ class _Watch:
         elif self._recurs is not None and self._recurs.at(backup) and gap > 2 * floor:
             self.status = Status.CYCLING
 
+    def stall(self) -> None:
+        """The method knows no next iterate: because it fails, or because rounding leaves nothing to improve."""
+        at_rounding = self._best is not None and self._least <= 2 * self._operators.floor(self._best)
+        self.status = Status.PRECISION_LIMIT if at_rounding else Status.STALLED
+
     def interrupt(self) -> None:
         """End early; a sweep that the algorithm has not handed over is an answer too."""
         if self._best is None:
             if self._operators.latest is None:
                 raise KeyboardInterrupt
             self.take(self._operators.latest)
+        if not self.history:
+            self.history.append(self._least)
         self.status = Status.INTERRUPTED
 
     def outcome(self) -> Outcome:
@@ -214,16 +252,21 @@ class _Watch:
 
 @final
 class Recurrence:
-    """Whether a sequence of iterates has come back to an earlier one; keeps a single one of them."""
+    """Whether a sequence of iterates has come back to an earlier one; keeps a single one of them.
 
-    def __init__(self) -> None:
+    Args:
+        closeness: How near that is, as a fraction of |T v - v|.
+    """
+
+    def __init__(self, closeness: float) -> None:
+        self._closeness = closeness
         self._anchor: GameBackup | None = None
         self._age: int = 0
         self._span: int = 1
 
     def at(self, backup: GameBackup) -> bool:
         """Look at the next iterate."""
-        if self._anchor is not None and _is_back(backup, self._anchor):
+        if self._anchor is not None and _is_back(backup, self._anchor, self._closeness):
             return True
         self._age += 1
         if self._anchor is None or self._age == self._span:
@@ -232,9 +275,8 @@ class Recurrence:
         return False
 
 
-def _is_back(backup: GameBackup, anchor: GameBackup) -> bool:
-    close = RECURRENCE * backup.residual
-    if np.abs(backup.v - anchor.v).max() > close:
+def _is_back(backup: GameBackup, anchor: GameBackup, closeness: float) -> bool:
+    if np.abs(backup.v - anchor.v).max() > closeness * backup.residual:
         return False
     pairs = ((backup.mu, anchor.mu), (backup.nu, anchor.nu))
     return all(bool(np.abs(one - other).max() <= RECURRENCE) for one, other in pairs)

@@ -18,6 +18,7 @@ from functools import partial
 from numpy.typing import ArrayLike
 
 from ...models import MarkovGame
+from ...models._checks import flag
 from ..solution import FloatArray, Solution
 from .planning import Pair, plan
 from .sweeps import GameBackup, GameSweeps
@@ -46,7 +47,7 @@ def residual_conditioned_policy_iteration(
     Raises:
         ValueError: A bad tol, max_iterations or start; gamma = 1 and play that need not terminate.
     """
-    return plan(game, partial(residual_conditioned_iterates, repair=repair), tol, max_iterations, start)
+    return plan(game, partial(residual_conditioned_iterates, repair=flag("repair", repair)), tol, max_iterations, start)
 
 
 def residual_conditioned_iterates(sweeps: GameSweeps, v: FloatArray, *, repair: bool) -> Iterator[GameBackup]:
@@ -56,6 +57,16 @@ def residual_conditioned_iterates(sweeps: GameSweeps, v: FloatArray, *, repair: 
         yield backup
         bound = sweeps.modulus * sweeps.residual(backup)
         candidate = sweeps.backup(sweeps.evaluate(backup, math.inf))
-        while repair and sweeps.residual(candidate) > bound:
-            candidate = sweeps.backup(candidate.value)
+        if repair:
+            candidate = _repaired(sweeps, candidate, bound)
         backup = candidate if sweeps.residual(candidate) <= bound else sweeps.backup(backup.value)
+
+
+def _repaired(sweeps: GameSweeps, candidate: GameBackup, bound: float) -> GameBackup:
+    """T applied until the residual is within the bound, or, where rounding sets the pace, no longer falls."""
+    while sweeps.residual(candidate) > bound:
+        following = sweeps.backup(candidate.value)
+        if sweeps.residual(following) >= sweeps.residual(candidate):
+            break
+        candidate = following
+    return candidate

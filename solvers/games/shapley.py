@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from numpy.typing import ArrayLike
 
 from ...models import MarkovGame
+from ...models._checks import flag
 from ..solution import FloatArray, Solution
 from .planning import Pair, plan
 from .sweeps import GameBackup, GameSweeps
@@ -46,7 +47,7 @@ def shapley_iteration(
     Raises:
         ValueError: A bad tol, max_iterations or start; gamma = 1 and play that need not terminate.
     """
-    return plan(game, shapley_iterates, tol, max_iterations, start, macqueen=macqueen)
+    return plan(game, shapley_iterates, tol, max_iterations, start, macqueen=flag("macqueen", macqueen))
 
 
 def shapley_iterates(sweeps: GameSweeps, v: FloatArray) -> Iterator[GameBackup]:

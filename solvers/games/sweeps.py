@@ -91,7 +91,7 @@ class GameSweeps:
         self.latest: GameBackup | None = None
         self._bases = np.zeros((game.n_states, game.r.shape[1] + game.r.shape[2]), dtype=np.bool_)
         self._step = max(1, BLOCK_PAYOFFS // (game.r.shape[1] * game.r.shape[2]))
-        self._sweeps = self._mixed = self._evaluations = self._exact_evaluations = 0
+        self._sweeps = self._further = self._mixed = self._evaluations = self._exact_evaluations = 0
 
     @property
     def n_states(self) -> int:
@@ -106,7 +106,7 @@ class GameSweeps:
     @property
     def work(self) -> GameWork:
         """What has been done so far."""
-        n_games = self._sweeps * self.game.n_states
+        n_games = self._sweeps * self.game.n_states + self._further
         return GameWork(self._sweeps, n_games, self._mixed, self._evaluations, self._exact_evaluations)
 
     def backup(self, v: FloatArray) -> GameBackup:
@@ -130,7 +130,9 @@ class GameSweeps:
         bases, is_warm = self._bases[states], self._sweeps > 0
         self._mixed += solve_batch(payoffs, counts_0, counts_1, value, mu, nu, gaps, bases, is_warm)
         for k in np.flatnonzero(~(gaps <= RELATIVE_GAP)):
-            one = slice(k, k + 1)
+            one, s = slice(k, k + 1), states.start + int(k)
+            if not np.isfinite(np.ptp(payoffs[k])):
+                raise ValueError(f"game: the stage game of state {s} ranges over more than float64 holds; scale r down")
             value[one], mu[one], nu[one], _ = solve_checked(payoffs[one], counts_0[one], counts_1[one])
 
     def _payoffs(self, states: slice, v: FloatArray) -> FloatArray:
@@ -167,7 +169,8 @@ class GameSweeps:
 
     def centred(self, v: FloatArray, low: float, high: float) -> FloatArray:
         """v, whose last change lay between low and high, moved to where it is going, if its level is free."""
-        return v + 0.5 * self.game.gamma / (1.0 - self.game.gamma) * (low + high) if self.is_free else v
+        factor = self.game.gamma / (1.0 - self.game.gamma) if self.is_free else 0.0
+        return v + factor * (0.5 * low + 0.5 * high) if factor else v
 
     def chain(self, mu: FloatArray, nu: FloatArray) -> Chain:
         """The chain of a pair of policies mu (S, A), nu (S, B); rows of terminal states are zero."""
@@ -220,14 +223,17 @@ class GameSweeps:
 
     def solve(self, chain: Chain, start: FloatArray, target: float) -> FloatArray:
         """v^{mu,nu} to a residual of at most ``target``, where float64 allows."""
-        self.count_exact_evaluation()
+        self.count(exact=1)
         if chain.gamma < 1.0 and not isinstance(chain.P, np.ndarray):
             return solve_iteratively(chain, start, target)  # from so near, LU factors take longer
         return solve_chain(chain, start, target)
 
-    def count_exact_evaluation(self) -> None:
-        """Take note of a policy whose value was solved for elsewhere."""
-        self._exact_evaluations += 1
+    def count(self, *, matrix_games: int = 0, mixed_games: int = 0, evaluations: int = 0, exact: int = 0) -> None:
+        """Take note of work done elsewhere, ``exact`` being the policies whose value was solved for."""
+        self._further += matrix_games
+        self._mixed += mixed_games
+        self._evaluations += evaluations
+        self._exact_evaluations += exact
 
 
 def pair_chain(game: MarkovGame, mu: FloatArray, nu: FloatArray) -> Chain:

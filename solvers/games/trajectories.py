@@ -156,11 +156,13 @@ def trajectory_policy_iteration(
     phi, tol = require_features(features, game), require_tolerance(tol)
     lookahead, rollout = require_lookahead(lookahead), whole_number("rollout", rollout, 1)
     iterations, theta = whole_number("iterations", iterations, 1), require_theta(start, phi)
+    if step_sizes is not None and not callable(step_sizes):
+        raise ModelError(f"step_sizes is {step_sizes!r}; pass a function of k, such as StepSizes(10, 10)")
     if form not in ("residual", "literal"):
         raise ValueError(f"form is {form!r}; pass 'residual' or 'literal'")
     n = 4 * phi.shape[1] if trajectories is None else whole_number("trajectories", trajectories, 1)
     steps = whole_number("length", length, 1) - 1 + rollout
-    sampler = _Sampler(game, rng, n, steps, rollout, _start_law(start_distribution, game))
+    sampler = _Sampler(game, _require_generator(rng), n, steps, rollout, _start_law(start_distribution, game))
     update = _Update(phi, StepSizes(10.0, 10.0) if step_sizes is None else step_sizes, form)
     search = _Search(GameSweeps(game), tol, lookahead)
     return _run(search, _iterates(search, sampler, update, theta), sampler, iterations)
@@ -319,12 +321,18 @@ def _run(search: _Search, iterates: Iterator[_Iterate], sampler: _Sampler, itera
     )
 
 
+def _require_generator(rng: object) -> np.random.Generator:
+    if not isinstance(rng, np.random.Generator):
+        raise ModelError(f"rng is {rng!r}; pass a numpy.random.Generator, such as numpy.random.default_rng(0)")
+    return rng
+
+
 def _start_law(start_distribution: ArrayLike | None, game: MarkovGame) -> FloatArray:
     """Exploring starts (S,)."""
     live = ~game.terminal
     if start_distribution is None:
         return live / live.sum() if live.any() else game.rho
-    law = initial_distribution(start_distribution, game.n_states)
+    law = initial_distribution(start_distribution, game.n_states, "start_distribution")
     missing = live & (law == 0.0)
     if missing.any():
         s = int(np.argmax(missing))

@@ -14,9 +14,9 @@ only, J by improvement and evaluation. Everyone evaluates their own policy on th
     (c)  J2(s, u) <- sum_b q(s, mu(s), b) u(b),                    q = r + gamma beta P min(V1, J1)
     (d)  J2(s, u) = V2(s, u) <- max_a sum_b q(s, a, b) u(b),       mu(s) <- player_0's optimal policy in the game q(s)
 
-All four contract towards the solution in the supremum norm whatever the policies are, so that any order converges if
-each step recurs (Bertsekas, arXiv:2107.10406; Abstract Dynamic Programming, 3rd ed., section 5.5). Here (d) and (b)
-alternate, with evaluations (a), (c) after each. V2(s, .) is kept as the payoffs q(s) of (d). Since mu(s) does not
+Only J follows the policies, and min(V1, J1), max(V2, J2) keep a bad policy from leading astray: any order converges in
+which each step recurs (Bertsekas, arXiv:2107.10406; Abstract Dynamic Programming, 3rd ed., section 5.5). Here (d) and
+(b) alternate, with evaluations (a), (c) after each. V2(s, .) is kept as the payoffs q(s) of (d). Since mu(s) does not
 depend on u, J2(s, .) is linear, and (b) is a matrix game: q(s) with J2(s, .) as one more row.
 
 *The price of the safeguard.* In turns over all states at once the method is Shapley iteration, whatever the number of
@@ -39,7 +39,7 @@ from ..matrix_games import solve_checked
 from ..solution import FloatArray, Solution
 from .best_responses import mixing_matrix
 from .operators import available, joint_action_values
-from .planning import Pair, plan
+from .planning import Pair, plan, require_game
 from .sweeps import GameBackup, GameSweeps
 
 # The policies are evaluated so many times after each improvement.
@@ -69,7 +69,7 @@ def two_pair_policy_iteration(
     Raises:
         ValueError: gamma is 0 or 1; a bad tol, evaluations, max_iterations or start.
     """
-    if game.gamma in (0.0, 1.0):
+    if require_game(game).gamma in (0.0, 1.0):
         raise ValueError(f"game has gamma = {game.gamma}; two-pair policy iteration needs 0 < gamma < 1")
     algorithm = partial(two_pair_iterates, evaluations=whole_number("evaluations", evaluations, 0))
     return plan(game, algorithm, tol, max_iterations, start)
@@ -77,13 +77,13 @@ def two_pair_policy_iteration(
 
 def two_pair_iterates(sweeps: GameSweeps, v: FloatArray, *, evaluations: int) -> Iterator[GameBackup]:
     """T applied to beta min(V1, J1), once for each improvement (d)."""
-    game, beta = sweeps.game, sweeps.game.gamma**-0.5
+    beta = sweeps.game.gamma**-0.5
     improved = evaluated = v / beta
     nu: FloatArray | None = None
     while True:
         backup = sweeps.backup(beta * np.minimum(improved, evaluated))
         yield backup
-        second = _SecondPair(game, backup)
+        second = _SecondPair(sweeps, backup)
         if nu is not None:
             _alternate(second, beta, nu, improved, evaluated, evaluations)
         paid, nu = second.minimised()
@@ -106,12 +106,13 @@ class _SecondPair:
     """V2 and J2 as functions of player_1's mixed action u: the greatest row of q(s) u, and one more row of payoffs.
 
     Args:
-        game: The game.
+        sweeps: The game's operators.
         backup: The improvement (d) at some v: q = Q_v, and mu is optimal in it.
     """
 
-    def __init__(self, game: MarkovGame, backup: GameBackup) -> None:
-        self._game = game
+    def __init__(self, sweeps: GameSweeps, backup: GameBackup) -> None:
+        game = sweeps.game
+        self._sweeps, self._game = sweeps, game
         self._payoffs = joint_action_values(game, backup.v)
         self._row = (backup.mu[:, None, :] @ self._payoffs)[:, 0, :]
         mix = mixing_matrix(game, 0, backup.mu)
@@ -119,6 +120,7 @@ class _SecondPair:
 
     def at(self, u: FloatArray) -> FloatArray:
         """max(V2, J2)(s, u(s)), (S,)."""
+        self._sweeps.count(evaluations=1)
         paid = (self._payoffs @ u[:, :, None])[:, :, 0]
         if self._game.is_ragged:
             paid = np.where(available(self._game, 0), paid, -np.inf)
@@ -126,11 +128,14 @@ class _SecondPair:
 
     def evaluate(self, v: FloatArray) -> None:
         """Step (c), with gamma beta min(V1, J1) = gamma v."""
+        self._sweeps.count(evaluations=1)
         self._row = (self._r + self._game.gamma * (self._P @ v)).reshape(self._row.shape)
 
     def minimised(self) -> tuple[FloatArray, FloatArray]:
         """min_u max(V2, J2)(s, u), (S,), and the minimisers (S, B)."""
         games = np.concatenate([self._payoffs, np.zeros_like(self._payoffs[:, :1])], axis=1)
         games[np.arange(len(games)), self._game.n_actions_0] = self._row
-        values, _, nu, _ = solve_checked(games, frozen(self._game.n_actions_0 + 1), self._game.n_actions_1)
+        values, mu, nu, _ = solve_checked(games, frozen(self._game.n_actions_0 + 1), self._game.n_actions_1)
+        mixed = np.count_nonzero((mu.max(axis=1) < 1.0) | (nu.max(axis=1) < 1.0))
+        self._sweeps.count(matrix_games=values.size, mixed_games=int(mixed))
         return values, nu
