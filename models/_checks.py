@@ -159,11 +159,11 @@ def require_unit_sums(name: str, sums: FloatArray, live: BoolArray | None = None
     raise ModelError(f"{entry(name, index)} sums to {total}, not 1; normalise that row or fix the entry at fault")
 
 
-def initial_distribution(rho: ArrayLike, n_states: int) -> FloatArray:
+def initial_distribution(rho: ArrayLike, n_states: int, name: str = "rho") -> FloatArray:
     """``rho`` checked to be a distribution over ``n_states`` states, read-only."""
-    array = real_array("rho", rho)
-    require_shape("rho", array, (n_states,), "(S,)")
-    require_distributions("rho", array)
+    array = real_array(name, rho)
+    require_shape(name, array, (n_states,), "(S,)")
+    require_distributions(name, array)
     return frozen(array)
 
 

@@ -14,12 +14,13 @@ Every generator takes ``rng``, a seed or a numpy Generator. One seed gives one m
 every platform, for as long as numpy keeps its bit streams (NEP 19 lets a new numpy release change them).
 """
 
+import math
 from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
 
-from ._checks import FloatArray, IntArray, ModelError, flag, whole_number
+from ._checks import FloatArray, IntArray, ModelError, flag, require_room, whole_number
 from .features import HashedSimplexFeatures
 from .game import MarkovGame
 from .linear import LinearMarkovGame, LinearMDP
@@ -29,6 +30,9 @@ from .tabular import TabularMDP
 
 DENSE_ENTRIES = 2**20
 """Laws of at most so many entries (8 MiB) are stored dense unless the caller says otherwise."""
+
+GARNET_BYTES = 2**32
+"""The largest Garnet to build unless the caller says otherwise."""
 
 RewardLaw = Literal["uniform", "normal"]
 
@@ -42,6 +46,7 @@ def garnet_mdp(
     gamma: float = 0.95,
     rewards: RewardLaw = "uniform",
     sparse: bool | None = None,
+    max_bytes: int = GARNET_BYTES,
 ) -> TabularMDP:
     """A Garnet MDP with a uniform initial distribution.
 
@@ -54,12 +59,15 @@ def garnet_mdp(
         rewards: Law of each r(s, a): uniform on [0, 1], or standard normal.
         sparse: Store P as CSR? None: where that is smaller and a dense P has more than 2^20 entries. The
             model is the same either way.
+        max_bytes: The largest model to build; building takes a few times as much.
 
     Raises:
-        ModelError: A count out of range, or an unknown law of rewards.
+        ModelError: A count out of range, an unknown law of rewards, or a model that would be larger; nothing has been
+            allocated then.
     """
     rng = as_generator(rng)
     lead = (whole_number("n_states", n_states, 1), whole_number("n_actions", n_actions, 1))
+    _require_law_room("a Garnet MDP", lead, branching, sparse, max_bytes)
     law = random_law(lead[0] * lead[1], n_states, branching, rng)
     r = _random_rewards(lead, rewards, rng)
     return TabularMDP(stored_law(law, lead, sparse), r, gamma, np.full(n_states, 1.0 / n_states))
@@ -75,6 +83,7 @@ def garnet_game(
     gamma: float = 0.95,
     rewards: RewardLaw = "uniform",
     sparse: bool | None = None,
+    max_bytes: int = GARNET_BYTES,
 ) -> MarkovGame:
     """A Garnet zero-sum game with a uniform initial distribution (Pérolat, Scherrer, Piot, Pietquin,
     Approximate Dynamic Programming for Two-Player Zero-Sum Markov Games, ICML 2015, section 6).
@@ -88,13 +97,16 @@ def garnet_game(
         gamma: Discount.
         rewards: Law of each r(s, a, b): uniform on [0, 1], or standard normal.
         sparse: As in :func:`garnet_mdp`.
+        max_bytes: As in :func:`garnet_mdp`.
 
     Raises:
-        ModelError: A count out of range, or an unknown law of rewards.
+        ModelError: A count out of range, an unknown law of rewards, or a game that would be larger than max_bytes;
+            nothing has been allocated then.
     """
     rng = as_generator(rng)
     counts = {"n_states": n_states, "n_actions_0": n_actions_0, "n_actions_1": n_actions_1}
     lead = tuple(whole_number(name, count, 1) for name, count in counts.items())
+    _require_law_room("a Garnet game", lead, branching, sparse, max_bytes)
     law = random_law(lead[0] * lead[1] * lead[2], n_states, branching, rng)
     r = _random_rewards(lead, rewards, rng)
     return MarkovGame(stored_law(law, lead, sparse), r, gamma, np.full(n_states, 1.0 / n_states))
@@ -212,6 +224,18 @@ def stored_law(law: sp.csr_array, lead: tuple[int, ...], sparse: bool | None) ->
     if sparse is None:
         sparse = n_entries > DENSE_ENTRIES and 2 * law.nnz < n_entries
     return law if flag("sparse", sparse) else law.toarray().reshape(*lead, law.shape[1])
+
+
+def _require_law_room(what: str, lead: tuple[int, ...], branching: int, sparse: bool | None, max_bytes: int) -> None:
+    """Refuse a model of states and actions ``lead`` that would take more than ``max_bytes``."""
+    n_rows, width = math.prod(lead), min(whole_number("branching", branching, 1), lead[0])
+    index = 4 if n_rows * width < 2**31 else 8
+    as_rows, dense = n_rows * (width * (8 + index) + index), 8 * n_rows * lead[0]
+    if sparse is None:
+        sparse = dense > 8 * DENSE_ENTRIES and 2 * width < lead[0]
+    needed = (as_rows if sparse else dense) + 8 * n_rows
+    remedy = "pass fewer states, actions or branching, or raise max_bytes"
+    require_room(f"{what} with {lead[0]:,} states", needed, whole_number("max_bytes", max_bytes, 0), remedy)
 
 
 def _garnet_rows(

@@ -195,3 +195,21 @@ def test_storage_is_a_yes_or_no(sparse):
 def test_a_linear_game_names_the_player_whose_actions_are_missing():
     with pytest.raises(ModelError, match="n_actions_1 is 0; it must be at least 1"):
         random_linear_game(5, 2, 0, 3, 0)
+
+
+def test_models_too_large_for_memory_are_refused_before_they_are_built() -> None:
+    for build in (
+        lambda **size: garnet_mdp(10**9, 4, 5, 0, **size),
+        lambda **size: garnet_game(10**9, 4, 4, 5, 0, **size),
+    ):
+        with pytest.raises(
+            ModelError, match=r"with 1,000,000,000 states needs up to [\d,]+ bytes, more than max_bytes"
+        ):
+            build()
+    with pytest.raises(ModelError, match="raise max_bytes"):
+        garnet_game(1000, 5, 5, 10, 0, sparse=False, max_bytes=10**8)
+    game = garnet_game(300, 3, 3, 4, 0, sparse=True)
+    law = game.P.data.nbytes + game.P.indices.nbytes + game.P.indptr.nbytes + game.r.nbytes
+    garnet_game(300, 3, 3, 4, 0, sparse=True, max_bytes=law)
+    with pytest.raises(ModelError, match="max_bytes"):
+        garnet_game(300, 3, 3, 4, 0, sparse=True, max_bytes=law - 100)
