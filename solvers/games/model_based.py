@@ -75,6 +75,9 @@ from .safeguarded import solve_game
 # Transitions asked for at a time.
 BATCH = 2**20
 
+MAX_SAMPLES = 10**9
+"""Transitions to draw at most, unless more are asked for: those of a tabular game take about a minute."""
+
 
 @dataclass(frozen=True)
 class LearningErrors:
@@ -189,6 +192,7 @@ def estimate_game(
     n_actions_0: ArrayLike | None = None,
     n_actions_1: ArrayLike | None = None,
     terminal: ArrayLike | None = None,
+    max_samples: int = MAX_SAMPLES,
     max_bytes: int = TABULAR_BYTES,
 ) -> MarkovGame:
     """The empirical game: every triple sampled equally often.
@@ -204,6 +208,7 @@ def estimate_game(
         n_actions_0: Number of actions of player_0 in each state (S,). None: A everywhere.
         n_actions_1: The same for player_1.
         terminal: Mask (S,) of terminal states, from which nothing is sampled. None: there are none.
+        max_samples: The most transitions to draw in all; the default takes about a minute in a tabular game.
         max_bytes: The largest game to build.
 
     Returns:
@@ -211,9 +216,10 @@ def estimate_game(
 
     Raises:
         ModelError: samples below 1, numbers of actions that are not the simulator's, a game that may be larger than
-            max_bytes (nothing has been allocated or sampled then), or as :class:`MarkovGame`.
+            max_bytes, more than max_samples transitions (nothing has been sampled then), or as :class:`MarkovGame`.
     """
-    plan = _SamplingPlan.of(simulator, n_actions, samples, n_actions_0, n_actions_1, terminal, max_bytes)
+    limits = max_samples, max_bytes
+    plan = _SamplingPlan.of(simulator, n_actions, samples, n_actions_0, n_actions_1, terminal, limits)
     return _estimate(simulator, plan, rng, gamma, rho, rewards)
 
 
@@ -234,6 +240,7 @@ def model_based_planning(
     reward_range: float = 1.0,
     tol: float = 1e-8,
     truth: MarkovGame | None = None,
+    max_samples: int = MAX_SAMPLES,
 ) -> ModelBasedSolution:
     """Estimate a game from samples, solve the estimate, and say how good the answer is in the true game.
 
@@ -254,6 +261,7 @@ def model_based_planning(
             where rewards are known.
         tol: Tolerance of planning.
         truth: The true game, for the realised errors.
+        max_samples: As in :func:`estimate_game`.
 
     Raises:
         ModelError: As :func:`estimate_game`; gamma = 1, delta, reward_range or temperature out of range; estimated
@@ -261,7 +269,8 @@ def model_based_planning(
     """
     gamma, delta = _discount_below_one(gamma), _failure(delta)
     reward_range = _positive("reward_range", reward_range)
-    plan = _SamplingPlan.of(simulator, n_actions, samples, n_actions_0, n_actions_1, terminal, TABULAR_BYTES)
+    limits = max_samples, TABULAR_BYTES
+    plan = _SamplingPlan.of(simulator, n_actions, samples, n_actions_0, n_actions_1, terminal, limits)
     tau = None if temperature is None else require_temperature(temperature)
     game = _estimate(simulator, plan, rng, gamma, rho, rewards)
     solution = solve_game(game, tol)
@@ -329,26 +338,49 @@ class _SamplingPlan:
         n_actions_0: ArrayLike | None,
         n_actions_1: ArrayLike | None,
         terminal: ArrayLike | None,
-        max_bytes: int,
+        limits: tuple[int, int],
     ) -> "_SamplingPlan":
+        """The plan, refused where it would draw or allocate more than ``limits``, (max_samples, max_bytes)."""
         S, (A, B) = simulator.n_states, n_actions
         if simulator.n_actions != whole_number("n_actions[0]", A, 1) * whole_number("n_actions[1]", B, 1):
             raise ModelError(
                 f"n_actions is ({A}, {B}), but the simulator has {simulator.n_actions} joint actions; pass (A, B) with "
                 f"A*B = {simulator.n_actions}"
             )
-        samples = whole_number("samples", samples, 1)
+        (max_samples, max_bytes), samples = limits, whole_number("samples", samples, 1)
         needed = S * A * B * (12 * min(samples, S) + 32)
         require_room(f"the empirical game of {S:,} states", needed, max_bytes, "take fewer samples, or raise max_bytes")
         mask = terminal_mask(terminal, S)
         live = _inside(n_actions_0, S, A)[:, :, None] & _inside(n_actions_1, S, B)[:, None, :]
         rows, halted = (np.flatnonzero(live & states[:, None, None]) for states in (~mask, mask))
+        require_samples(samples, rows.size, whole_number("max_samples", max_samples, 1), ", or raise max_samples")
         return _SamplingPlan((S, A, B), samples, rows, halted, n_actions_0, n_actions_1, mask)
 
     @property
     def n_samples(self) -> int:
         """Transitions to draw."""
         return self.samples * self.rows.size
+
+
+def require_samples(samples: int, triples: int, most: int, or_else: str = "") -> int:
+    """Samples of every triple as an int >= 1.
+
+    Args:
+        samples: Of one triple.
+        triples: Their number.
+        most: Transitions to draw in all, at most.
+        or_else: What else to say that can be done.
+
+    Raises:
+        ModelError: There would be more, or ``samples`` is no whole number >= 1.
+    """
+    samples = whole_number("samples", samples, 1)
+    if samples * triples > most:
+        raise ModelError(
+            f"samples is {samples:,}, so {triples:,} triples (s, a, b) would take {samples * triples:,} transitions, "
+            f"more than {most:,}; pass at most {most // triples:,}{or_else}"
+        )
+    return samples
 
 
 def _inside(counts: ArrayLike | None, n_states: int, most: int) -> BoolArray:

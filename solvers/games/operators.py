@@ -12,13 +12,18 @@ All three are monotone and with gamma < 1 contractions of modulus gamma in the s
 with equality where mu and nu are optimal in the matrix games Q_v(s) (Shapley, Stochastic Games, PNAS 39, 1953).
 """
 
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any
 
-from ...models import MarkovGame
-from ...models._checks import PROBABILITY_TOLERANCE, BoolArray, entry, first
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...models import MarkovGame, ModelError
+from ...models._checks import PROBABILITY_TOLERANCE, BoolArray, entry, first, plain_array
 from ..matrix_games import MatrixGameSolutions, solve_checked
 from ..solution import FloatArray, IntArray
+
+# Spacings at one of the floating-point numbers that are less precise than float64.
+SPACINGS = {"float16": 2.0**-10, "float32": 2.0**-23}
 
 
 def joint_action_values(game: MarkovGame, v: FloatArray) -> FloatArray:
@@ -68,32 +73,64 @@ def require_player(player: int) -> int:
     return int(player)
 
 
-def require_policy(game: MarkovGame, player: int, policy: ArrayLike) -> FloatArray:
-    """A player's policy as float64 action probabilities (S, A) or (S, B).
+def require_policy(game: MarkovGame, player: int, policy: ArrayLike, name: str | None = None) -> FloatArray:
+    """A player's policy as float64 action probabilities (S, A) or (S, B), in :func:`double_precision`.
+
+    Args:
+        game: The game.
+        player: Whose policy it is, 0 or 1.
+        policy: Its action probabilities.
+        name: What to call it in errors. None: mu (player 0) or nu (player 1).
 
     Raises:
-        ValueError: Naming the entry of mu (player 0) or nu (player 1) that is not a probability of an available
-            action, or the state whose probabilities do not sum to one.
+        ValueError: Naming the entry that is not a probability of an available action, or the state whose
+            probabilities do not sum to one; a ModelError, the player apart.
     """
-    name = "nu" if require_player(player) else "mu"
-    weights = np.array(policy, dtype=np.float64, order="C")
-    expected = (game.n_states, game.r.shape[1 + player])
-    if weights.shape != expected:
-        raise ValueError(f"{name} has shape {weights.shape}; expected action probabilities of shape {expected}")
+    player_name = "nu" if require_player(player) else "mu"
+    name = player_name if name is None else name
+    given, expected = plain_array(name, policy), (game.n_states, game.r.shape[1 + player])
+    if given.shape != expected:
+        raise ModelError(f"{name} has shape {given.shape}; expected action probabilities of shape {expected}")
+    weights = double_precision(name, given)
     bad = ~(weights >= 0.0)
     if bad.any():
         index = first(bad)
-        raise ValueError(f"{entry(name, index)} is {weights[index]:.6g}; probabilities must be >= 0")
+        raise ModelError(f"{entry(name, index)} is {weights[index]:.6g}; probabilities must be >= 0")
+    _require_available(name, game, player, weights)
+    off = ~(np.abs(weights.sum(axis=1) - 1.0) <= PROBABILITY_TOLERANCE)
+    if off.any():
+        (s,) = first(off)
+        raise ModelError(f"{name}[{s}] sums to {weights[s].sum():.12g}, not 1; normalise that row")
+    return weights
+
+
+def double_precision(name: str, law: NDArray[Any]) -> FloatArray:
+    """A float64 copy of action probabilities (..., A).
+
+    Numbers of lower precision, such as what networks compute, do not sum to one in float64: a row of float16 or
+    float32 that misses one by no more than A times the spacing of such numbers at one is divided by its sum.
+
+    Raises:
+        ModelError: They are no real numbers.
+    """
+    if law.dtype.kind not in "fiub":
+        raise ModelError(f"{name} has dtype {law.dtype}; pass action probabilities (float64)")
+    weights = np.array(law, dtype=np.float64, order="C")
+    spacing = SPACINGS.get(law.dtype.name)
+    if spacing is None or not law.ndim:
+        return weights
+    with np.errstate(invalid="ignore"):  # infinities are refused by whoever checks the law
+        sums = weights.sum(axis=-1, keepdims=True)
+        is_near = np.abs(sums - 1.0) <= law.shape[-1] * spacing
+    return np.divide(weights, sums, out=weights, where=is_near)
+
+
+def _require_available(name: str, game: MarkovGame, player: int, weights: FloatArray) -> None:
     outside = ~available(game, player) & (weights > 0.0)
     if outside.any():
         s, a = index = first(outside)
         n_actions = action_counts(game, player)[s]
-        raise ValueError(
+        raise ModelError(
             f"{entry(name, index)} is {weights[index]:.6g}, but state {s} has only {n_actions} actions, "
             f"0 to {n_actions - 1}; action {a} must have probability 0"
         )
-    off = ~(np.abs(weights.sum(axis=1) - 1.0) <= PROBABILITY_TOLERANCE)
-    if off.any():
-        (s,) = first(off)
-        raise ValueError(f"{name}[{s}] sums to {weights[s].sum():.12g}, not 1; normalise that row")
-    return weights

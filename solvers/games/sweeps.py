@@ -31,9 +31,11 @@ from .certificates import Play, analyse_play
 # A pair is evaluated exactly to this fraction of the step that led to it.
 EXACTNESS = 1e-8
 
-# Evaluation stops when its changes vary by this fraction of what they varied by at first, or after so many steps.
+# Evaluation stops when its changes vary by this fraction of what they varied by at first, or after so many steps; the
+# first pairs do not last, and are not followed far.
 SETTLED = 0.05
 LONGEST_EVALUATION = 200
+STEPS_PER_PROPOSAL = 2
 
 # So many payoffs at a time stay in a core's cache between their computation and their solution.
 BLOCK_PAYOFFS = 2**15
@@ -91,7 +93,7 @@ class GameSweeps:
         self.latest: GameBackup | None = None
         self._bases = np.zeros((game.n_states, game.r.shape[1] + game.r.shape[2]), dtype=np.bool_)
         self._step = max(1, BLOCK_PAYOFFS // (game.r.shape[1] * game.r.shape[2]))
-        self._sweeps = self._further = self._mixed = self._evaluations = self._exact_evaluations = 0
+        self._sweeps = self._proposals = self._further = self._mixed = self._evaluations = self._exact_evaluations = 0
 
     @property
     def n_states(self) -> int:
@@ -189,8 +191,10 @@ class GameSweeps:
 
     def propose(self, backup: GameBackup) -> FloatArray:
         """Where the greedy pair leads from v: :meth:`settle`, from T v moved to the middle of its bounds."""
+        self._proposals += 1
         value = self.centred(backup.value, backup.low, backup.high)
-        return self.settle(self.chain(backup.mu, backup.nu), value, SETTLED, LONGEST_EVALUATION)
+        most = min(LONGEST_EVALUATION, STEPS_PER_PROPOSAL * self._proposals)
+        return self.settle(self.chain(backup.mu, backup.nu), value, SETTLED, most)
 
     def follow(self, chain: Chain, v: FloatArray, steps: int) -> FloatArray:
         """T_{mu,nu} applied so many times."""
