@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..envs.games import PLAYERS
 from ..models import LinearMarkovGame, LinearMDP, TabularMDP
+from ..solvers.policies import require_tolerance
 from ..wrappers.exact_view import GameView, exact_view, game_view
 from .base import DiscreteAgent, FloatArray, Space, checked_batch, require_callback, require_steps
 from .errors import AgentError
@@ -89,6 +90,7 @@ class ValueIterationAgent(PlanningAgent):
     Raises:
         AgentError: The model is not a discounted MDP.
         ModelError: The environment has no model that can be seen.
+        ValueError: ``tol`` is no positive number.
     """
 
     def __init__(self, env: Any, *, gamma: float | None = None, tol: float = 1e-8, seed: int = 0) -> None:
@@ -99,7 +101,7 @@ class ValueIterationAgent(PlanningAgent):
                 "with a finite horizon; make BackwardInduction-v0"
             )
         super().__init__(self._view.observation_space, cast("Space", env.action_space), seed)
-        self._model, self._gamma, self._tol = self._view.model, gamma, tol
+        self._model, self._gamma, self._tol = self._view.model, gamma, require_tolerance(tol)
 
     def plan(self) -> dict[str, NDArray[Any]]:
         """Actions of the greedy policy in each state (S,)."""

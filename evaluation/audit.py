@@ -122,7 +122,8 @@ def audit(
         policy: An agent; an algorithm or policy of stable-baselines3; an object with ``action_probabilities``, or
             only ``predict`` (whose deterministic predictions are audited); or an array: actions (S,), action
             probabilities (S, A), or with a finite horizon one of these for each stage, (H, S) or (H, S, A). Arrays
-            are indexed by what ``observation="state"`` shows.
+            are indexed by what ``observation="state"`` shows. Laws in float16 or float32 are normalised within the
+            rounding of their type; others must sum to one.
         env: An environment of this package or one of Gymnasium's with a transition table, possibly wrapped (the
             policy is shown what the wrappers show; rewards are the model's own).
         gamma: Discount. None: the model's own; for Gymnasium's tables 0.99; with ``horizon`` 1.

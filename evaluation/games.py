@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..envs.games import PLAYERS
 from ..models import LinearMarkovGame, MarkovGame, ModelError
-from ..models._checks import plain_array
+from ..models._checks import flag
 from ..solvers.games.best_responses import NashGap, nash_gap
 from ..solvers.games.linear import met_game
+from ..solvers.games.operators import require_policy
 from ..wrappers.exact_view import GameView, game_view
-from ..wrappers.opponents import PlaysSide, actions_table, mode, uniform_law
+from ..wrappers.opponents import PlaysSide, mode, require_law, stated_array, uniform_law
 from .policies import FloatArray, IntArray, action_table
 
 
@@ -81,14 +81,16 @@ def exploitability(
     Args:
         game_env: A PettingZoo game of this package, parallel or AEC.
         policy_0: Policy of player_0: an agent, anything else :func:`~lookahead_rl.evaluation.audit` takes, an array of
-            actions (S,) or action probabilities (S, A); None is uniform play.
+            actions (S,) or action probabilities (S, A); None is uniform play. Laws in float16 or float32 are normalised
+            within the rounding of their type; others must sum to one.
         policy_1: The same for player_1.
         deterministic: Take the policies' most likely actions instead of their laws.
 
     Raises:
-        ModelError: The environment is no such game, a policy does not fit it, or was made for the other side.
-        ValueError: A policy plays an action that is not available (named with its state).
+        ModelError: The environment is no such game, a policy does not fit it, was made for the other side, or plays an
+            action that is not available (named with its state); ``deterministic`` is no bool.
     """
+    deterministic = flag("deterministic", deterministic)
     views = game_view(game_env, "player_0"), game_view(game_env, "player_1")
     states, game, nash_values = _game_to_solve(views[0])
     mu = _table(policy_0, views[0], 0, states, game)
@@ -112,19 +114,13 @@ def _table(policy: Any, view: GameView, player: int, states: IntArray, game: Mar
     side, uniform = PLAYERS[player], uniform_law(game, player)
     if policy is None:
         return uniform
+    name = f"policy_{player}"
     if isinstance(policy, np.ndarray | list):
-        return _array_law(f"policy of {side}", policy, (view.model.n_states, view.n_actions))[states]
+        law = stated_array(name, policy, view.model.n_states, view.n_actions)
+        require_law(name, law)
+        return require_policy(game, player, law[states], name)
     if isinstance(policy, PlaysSide) and policy.side != side:
         raise ModelError(f"the policy of {side} was made for {policy.side}; make it with side={side!r}")
     law = action_table(policy, view.observe, view.observation_space, states, view.n_actions)
-    return np.where(game.terminal[:, None], uniform, law)  # where the episode is over nobody acts
-
-
-def _array_law(name: str, policy: NDArray[Any] | list[Any], shape: tuple[int, int]) -> FloatArray:
-    policy = plain_array(name, policy)
-    law = policy.astype(np.float64) if policy.dtype.kind == "f" else actions_table(name, policy, shape[1])
-    if law.shape != shape:
-        raise ModelError(
-            f"{name} has shape {policy.shape}; expected actions of shape {shape[:1]}, or probabilities of shape {shape}"
-        )
-    return law
+    # Where the episode is over nobody acts.
+    return require_policy(game, player, np.where(game.terminal[:, None], uniform, law), name)

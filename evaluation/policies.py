@@ -2,7 +2,7 @@
 
 Anything that acts can be asked: an agent or any object with ``action_probabilities``, an algorithm or policy of
 stable-baselines3, an object that only has ``predict``, or an array. Policies are asked about all states in a few
-batched passes; none is sampled.
+batched passes; none is sampled. Laws in float16 or float32 are normalised within the rounding of their type.
 """
 
 import sys
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..agents import Agent
 from ..models import ModelError, TabularMDP
-from ..models._checks import plain_array, real_array, require_distributions, require_finite
+from ..models._checks import plain_array
+from ..solvers.games.operators import double_precision
 from ..wrappers.exact_view import DecisionProcess
-from ..wrappers.opponents import Predicts, StatesItsLaw, actions_table
+from ..wrappers.opponents import Predicts, StatesItsLaw, actions_table, prediction, require_instance, require_law
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -72,9 +73,9 @@ def array_table(policy: NDArray[Any], model: DecisionProcess, states: IntArray) 
     else:
         shape, staged, index = (model.n_states, model.n_actions), (model.horizon,), np.divmod(states, model.n_states)
     if law.shape == shape:
-        return _checked_law(law[index[-1]].astype(np.float64), (states.size, model.n_actions))
+        return _checked_law(double_precision("policy", law[index[-1]]), (states.size, model.n_actions))
     if staged and law.shape == (*staged, *shape):
-        return _checked_law(law[index].astype(np.float64), (states.size, model.n_actions))
+        return _checked_law(double_precision("policy", law[index]), (states.size, model.n_actions))
     options = [shape[:1], shape] + ([(*staged, *shape[:1]), (*staged, *shape)] if staged else [])
     raise ModelError(
         f"policy has dtype {policy.dtype} and shape {policy.shape}; expected integer actions or float action "
@@ -85,20 +86,20 @@ def array_table(policy: NDArray[Any], model: DecisionProcess, states: IntArray) 
 def _checked_law(law: FloatArray, shape: tuple[int, int]) -> FloatArray:
     if law.shape != shape:
         raise ModelError(f"policy gives action probabilities of shape {law.shape}; expected (n, A) = {shape}")
-    require_finite("policy", law)
-    require_distributions("policy", law)
+    require_law("policy", law)
     return law
 
 
 def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], FloatArray]:
     """The map from batches of observations to action probabilities."""
+    require_instance("policy", policy)
     stable_baselines = _stable_baselines_law(policy, space)
     if stable_baselines is not None:
         return stable_baselines
     if isinstance(policy, Agent):
         _require_space(policy.observation_space, space)
     if isinstance(policy, StatesItsLaw):
-        return lambda observations: real_array("policy", policy.action_probabilities(observations))
+        return lambda observations: _stated(policy, observations)
     if isinstance(policy, Predicts):
         return lambda observations: _predicted(policy, observations, n_actions)
     raise ModelError(
@@ -137,12 +138,14 @@ def _require_space(expected: Space, shown: Space) -> None:
         )
 
 
+def _stated(policy: StatesItsLaw, observations: Any) -> FloatArray:
+    return double_precision("policy", plain_array("policy", policy.action_probabilities(observations)))
+
+
 def _predicted(policy: Predicts, observations: Any, n_actions: int) -> FloatArray:
     """One-hot laws (n, A) of deterministic predictions."""
-    answer: object = policy.predict(observations, deterministic=True)
-    if not isinstance(answer, tuple) or len(cast("tuple[Any, ...]", answer)) != 2:
-        raise ModelError(f"policy {type(policy).__name__} predicts {type(answer).__name__}, not (actions, state)")
-    actions, state = cast("tuple[Any, Any]", answer)
+    answer = policy.predict(observations, deterministic=True)
+    actions, state = prediction(f"policy {type(policy).__name__}", answer)
     if state is not None:
         raise ModelError(
             f"policy {type(policy).__name__} keeps a memory (predict returned a state), so what it does is no function "

@@ -358,6 +358,12 @@ def test_planners_act_through_observation_wrappers():
     assert play(wrapped, env, 1) == play(plain, gym.make("Taxi-v4"), 1)
 
 
+@pytest.mark.parametrize("tol", ["a", None, 0.0])
+def test_a_tolerance_is_checked_when_the_agent_is_made(tol: Any):
+    with pytest.raises(ValueError, match=r"tol is .*; pass a positive number"):
+        make_agent("ValueIteration-v0", gym.make("FrozenLake-v1"), tol=tol)
+
+
 def test_states_that_look_the_same_and_need_different_actions_are_refused():
     env = gym.wrappers.TransformObservation(gym.make("FrozenLake-v1"), lambda s: s // 8, spaces.Discrete(2))
     with pytest.raises(AgentError, match="states 0 and 1 look the same but need different actions"):

@@ -185,7 +185,48 @@ def test_bad_arguments_of_the_planner_are_refused():
     with pytest.raises(AgentError, match="leave samples out"):
         make_agent("GamePolicyIteration-v0", MarkovGameEnv(random_linear_game(10**9, 2, 3, 4, 0)), samples=5)
     with pytest.raises(ValueError, match="lookahead is 0"):
-        make_agent("GamePolicyIteration-v0", game(), lookahead=0, rollout=3).learn(0)
+        make_agent("GamePolicyIteration-v0", game(), lookahead=0, rollout=3)
+    with pytest.raises(ValueError, match="rollout is 0"):
+        make_agent("GamePolicyIteration-v0", game(), lookahead=1, rollout=0)
+
+
+@pytest.mark.parametrize("tol", ["a", None, 0.0, True])
+@pytest.mark.parametrize("agent_id", ["GamePolicyIteration-v0", "BestResponse-v0"])
+def test_a_tolerance_is_checked_when_the_agent_is_made(agent_id: str, tol: Any):
+    with pytest.raises(ValueError, match=r"tol is .*; pass a positive number"):
+        make_agent(agent_id, game(), tol=tol)
+
+
+def test_more_samples_than_can_be_drawn_are_refused_when_the_agent_is_made():
+    """20 states with 3 actions each make 180 triples; the last state of the other game is terminal, 2 and 3 remain."""
+    with pytest.raises(
+        ModelError,
+        match=r"samples is 1,000,000,000,000, so 180 triples \(s, a, b\) would take 180,000,000,000,000 transitions, "
+        "more than 1,000,000,000; pass at most 5,555,555$",
+    ):
+        make_agent("GamePolicyIteration-v0", game(), samples=10**12)
+    with pytest.raises(ModelError, match=r"so 5 triples .* pass at most 200,000,000$"):
+        make_agent("GamePolicyIteration-v0", ragged(), samples=2 * 10**8 + 1)
+    make_agent("GamePolicyIteration-v0", ragged(), samples=2 * 10**8)
+
+
+def test_numbers_of_numpy_are_arguments_that_go_into_files(tmp_path: Path):
+    numbers = {"tol": np.float32(0.5), "lookahead": np.int64(2), "rollout": np.int64(3), "samples": np.int64(4)}
+    for agent_id, kwargs in {
+        "GamePolicyIteration-v0": numbers,
+        "MinimaxQ-v0": {"explore": np.float32(0.5), "decay": np.float32(0.5), "gamma": np.float32(0.5)},
+        "FictitiousPlay-v0": {
+            "knows_model": np.True_,
+            "explore": np.float32(0.5),
+            "play_rate": np.float32(0.25),
+            "payoff_rate": np.float32(0.5),
+        },
+    }.items():
+        agent = make_agent(agent_id, game(), **kwargs)
+        agent.save(tmp_path / agent_id)
+        loaded = load_agent(tmp_path / agent_id, game()).config()
+        assert loaded == agent.config()
+        assert {name: loaded[name] for name in kwargs} == {name: value.item() for name, value in kwargs.items()}
 
 
 # best responses
@@ -397,11 +438,33 @@ def test_bad_arguments_of_minimax_q_are_refused(kwargs: dict[str, Any], message:
             "pass 0 < play_rate < payoff_rate <= 1",
         ),
         ({"knows_model": False, "explore": 0.0}, "only what is explored is learnt"),
+        ({"play_rate": "a"}, "play_rate is 'a'; pass a finite number"),
+        ({"payoff_rate": None}, "payoff_rate is None; pass a finite number"),
+        ({"knows_model": "no"}, "knows_model is 'no'; pass True or False"),
+        ({"knows_model": None}, "knows_model is None; pass True or False"),
+        ({"knows_model": 1}, "knows_model is 1; pass True or False"),
     ],
 )
 def test_bad_arguments_of_fictitious_play_are_refused(kwargs: dict[str, Any], message: str):
-    with pytest.raises(AgentError, match=message):
+    with pytest.raises((AgentError, ModelError), match=message):
         make_agent("FictitiousPlay-v0", game(), **kwargs)
+
+
+def test_without_a_discount_only_games_that_end_are_learnt():
+    endless = MarkovGameEnv(garnet_game(3, 2, 2, 2, 0, gamma=1.0), observation="state")
+    for agent_id in ("MinimaxQ-v0", "FictitiousPlay-v0"):
+        with pytest.raises(ValueError, match="gamma = 1, but play around state 0 need not end"):
+            make_agent(agent_id, endless)
+    with pytest.raises(ValueError, match="need not end"):
+        make_agent("MinimaxQ-v0", game(), gamma=1.0)
+    make_agent("MinimaxQ-v0", endless, gamma=0.5).learn(10)
+    assert make_agent("MinimaxQ-v0", ragged(), gamma=1).learn(50).config()["gamma"] == 1.0
+
+
+def test_a_decay_for_the_length_of_the_run_learns_what_the_default_does_not():
+    env = tiny()
+    fitting, default = (MinimaxQAgent(env, decay=decay) for decay in (0.01 ** (1 / 2000), 0.01**1e-6))
+    assert learnt_gap(env, fitting.learn(2000)) < 0.5 * learnt_gap(env, default.learn(2000))
 
 
 def test_states_that_look_the_same_are_no_place_to_learn():

@@ -266,6 +266,22 @@ def test_a_game_too_large_for_memory_is_refused_before_it_is_sampled(monkeypatch
         estimate_game(LinearSimulator(game), (2, 2), 1, gamma=0.5, rho=np.ones(1), rng=np.random.default_rng(0))
 
 
+def test_more_samples_than_time_allows_are_refused_before_any_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TabularSimulator, "sample", None)
+    message = (
+        r"36 triples \(s, a, b\) would take 36,000,000,000,000 transitions, more than 1,000,000,000; pass at most "
+    )
+    for run in (estimated, learned):
+        with pytest.raises(ModelError, match=f"{message}27,777,777, or raise max_samples"):
+            run(0, 10**12)
+    with pytest.raises(ModelError, match="max_samples is 0; it must be at least 1"):
+        estimated(0, 5, max_samples=0)
+    monkeypatch.undo()
+    assert learned(0, 5, max_samples=180).n_samples == 180
+    with pytest.raises(ModelError, match="more than 179; pass at most 4"):
+        learned(0, 5, max_samples=179)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

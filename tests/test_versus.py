@@ -65,6 +65,16 @@ class Remembers:
         return np.array(move % self.n), (np.array(move),)
 
 
+class States:
+    """States the same law in every state, whatever it is."""
+
+    def __init__(self, law: Any) -> None:
+        self.law = law
+
+    def action_probabilities(self, observations: Any) -> Any:
+        return np.repeat(np.asarray(self.law)[None], len(observations), axis=0)
+
+
 class Spy(BaseParallelWrapper):
     """Writes down the actions that are played."""
 
@@ -249,6 +259,51 @@ def test_a_trained_algorithm_can_be_the_opponent_and_is_audited_exactly():
         audit(response.policy, raw)
 
 
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        ([2.0, -1.0, 0.0], r"\[0, 1\] is -1; probabilities must be >= 0"),
+        ([5.0, 5.0, 5.0], r"\[0\] sums to 15, not 1"),
+        ([0.5, 0.5], r"has shape \(1, 2\); expected \(n, A\) = \(1, 3\)"),
+        ([np.nan, 0.5, 0.5], r"\[0, 0\] is nan"),
+        (np.float32([0.3, 0.3, 0.3]), r"\[0\] sums to 0.9"),
+        (["a", "b", "c"], "has dtype <U1; pass action probabilities"),
+    ],
+)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_stated_law_that_is_none_is_refused_in_play_as_in_the_model(law: Any, message: str, deterministic: bool):
+    env = VersusOpponent(game(), States(law), deterministic=deterministic)
+    env.reset(seed=0)
+    name = r"opponent States\.action_probabilities\(\.\.\.\)"
+    with pytest.raises(ModelError, match=f"{name} ?{message}"):
+        env.step(0)
+    with pytest.raises(ModelError, match=f"{name} ?{message.replace('(1, ', '(20, ')}"):
+        _ = env.model
+
+
+def test_what_a_state_lacks_does_not_make_a_law_of_what_is_none():
+    """Moved to the first action, -1/2 of a missing one and 3/2 of the first would make a whole."""
+    env = MarkovGameEnv(ragged(), observation="state")
+    with pytest.raises(ModelError, match=r"opponent\[0, 1\] is -0.5"):
+        VersusOpponent(env, np.array([[1.5, -0.5, 0.0]] * 3), side="player_1", unavailable="first")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_laws_of_networks_play_and_have_a_truth(dtype: Any):
+    """0.2 in float32 is 3e-9 above a fifth: the rows sum to 1 + 1.5e-8, as no row of float64 may."""
+    model = garnet_game(5, 2, 7, 2, 0, gamma=0.9)
+    env, fifths = MarkovGameEnv(model, observation="state"), np.array([0.2] * 5 + [0.0] * 2, dtype)
+    assert abs(fifths.astype(np.float64).sum() - 1.0) > 1e-9
+    exact = VersusOpponent(env, np.repeat(np.array([[0.2] * 5 + [0.0] * 2]), 5, axis=0)).model
+    for opponent in (np.repeat(fifths[None], 5, axis=0), States(fifths)):
+        versus = VersusOpponent(env, opponent)
+        trace(versus, 0)
+        np.testing.assert_allclose(versus.model.r, exact.r, atol=1e-12)
+    for law in (fifths.astype(np.float64), fifths * dtype(1.05)):
+        with pytest.raises(ModelError, match=r"opponent\[0\] sums to .*, not 1; normalise that row"):
+            VersusOpponent(env, np.repeat(law[None], 5, axis=0))
+
+
 # the truth
 
 
@@ -346,7 +401,7 @@ def test_an_unavailable_action_can_stand_for_the_first_as_the_model_says(side: s
 def test_the_rule_holds_for_the_opponent_too():
     env = MarkovGameEnv(ragged(), observation="state")
     always_last = np.full(3, 2)
-    with pytest.raises(ValueError, match=r"mu\[0, 2\]"):
+    with pytest.raises(ModelError, match=r"opponent\[0, 2\] is 1, but state 0 has only 1 actions"):
         VersusOpponent(env, always_last, side="player_1")
     folded = VersusOpponent(env, always_last, side="player_1", unavailable="first")
     np.testing.assert_array_equal(folded.model.r, VersusOpponent(env, np.array([0, 2, 0]), side="player_1").model.r)
@@ -360,6 +415,24 @@ def test_the_rule_holds_for_the_opponent_too():
 
 def test_uniform_play_keeps_to_the_available_actions():
     trace(VersusOpponent(MarkovGameEnv(ragged(), observation="state"), side="player_1", unavailable="first"), 0, 200)
+
+
+@pytest.mark.parametrize("unavailable", ["refuse", "first"])
+@pytest.mark.parametrize("action", ["a", None, np.array([0]), np.array(1.7), 1.0, True, 3, -1])
+def test_what_is_no_action_is_refused_under_either_rule(action: Any, unavailable: str):
+    versus = VersusOpponent(MarkovGameEnv(ragged(), observation="state"), unavailable=unavailable)
+    versus.reset(seed=0, options={"state": 0})
+    with pytest.raises(ModelError, match=r"actions\['player_0'\] is "):
+        versus.step(action)
+
+
+@pytest.mark.parametrize("action", [2, np.int32(2), np.array(2)])
+def test_a_missing_action_is_the_first_in_all_its_forms(action: Any):
+    spy = Spy(MarkovGameEnv(ragged(), observation="state"))
+    versus = VersusOpponent(spy, unavailable="first")
+    versus.reset(seed=0, options={"state": 0})
+    versus.step(action)
+    assert spy.played[0]["player_0"] == 0
 
 
 # other games, and what is refused
@@ -420,14 +493,50 @@ def test_what_is_no_such_game_or_opponent_is_refused():
         VersusOpponent(game(), make_agent("UniformGame-v0", game(), side="player_0"))
     with pytest.raises(ModelError, match="opponent is str; pass None"):
         VersusOpponent(game(), "optimal")
-    with pytest.raises(ValueError, match=r"nu\[0\] sums to 0.9"):
+    with pytest.raises(ModelError, match=r"opponent\[0\] sums to 0.9"):
         VersusOpponent(game(), np.full((20, 3), 0.3))
-    with pytest.raises(ValueError, match=r"opponent\[2\] is 3; actions run from 0 to 2"):
-        VersusOpponent(game(), np.array([0, 1, 3]))
+    with pytest.raises(ModelError, match=r"opponent has dtype float64 and shape \(20,\); expected integer actions"):
+        VersusOpponent(game(), np.zeros(20))
+    with pytest.raises(ModelError, match=r"opponent\[2\] is 3; actions run from 0 to 2"):
+        VersusOpponent(game(), np.array([0, 1, 3] + 17 * [0]))
     with pytest.raises(ModelError, match="pass 'refuse' or 'first'"):
         VersusOpponent(game(), unavailable="clip")
     with pytest.raises(ModelError, match="with a known model"):
         VersusOpponent(Guess(), np.zeros(4, dtype=int), side="hider")
+
+
+def test_a_class_is_no_opponent_but_its_instances_are():
+    for kind in (Remembers, States):
+        with pytest.raises(ModelError, match=f"opponent is the class {kind.__name__} itself; pass an instance of it"):
+            VersusOpponent(game(), kind)
+
+
+def test_an_opponent_that_cannot_be_asked_is_refused_before_play():
+    class Short:
+        def predict(self, observation: Any, deterministic: bool = False) -> Any:
+            return 0, None
+
+    class Compiled:
+        predict = staticmethod(max)  # says nothing of its parameters
+
+    with pytest.raises(
+        ModelError,
+        match=r"opponent Short\.predict takes \(observation: Any, deterministic.*it is called as predict\(observation, "
+        r"state, episode_start, deterministic\)",
+    ):
+        VersusOpponent(game(), Short())
+    VersusOpponent(game(), Compiled())
+
+
+def test_a_prediction_is_an_action_and_a_state():
+    class Bare:
+        def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
+            return 0
+
+    env = VersusOpponent(game(), Bare())
+    env.reset(seed=0)
+    with pytest.raises(ModelError, match=r"opponent Bare predicts int, not \(actions, state\)"):
+        env.step(0)
 
 
 def test_games_with_turns_and_crowds_are_refused():

@@ -4,10 +4,13 @@ An opponent is uniform play (None), action probabilities by state, or anything w
 stable-baselines3. Where it also states its law, its actions are drawn here, from the caller's generator, and the
 decision problem that it leaves the other player can be written down (:func:`opponent_law`).
 
+Laws in float16 or float32, as networks state them, are normalised within the rounding of their type.
+
 In states that offer fewer actions than others, a policy made for all of them may ask for one that is not there.
 The game refuses it; under the rule ``"first"`` it stands for the first available action, for both players alike.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, Protocol, cast, final, runtime_checkable
 
@@ -17,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..envs.games import PLAYERS, MarkovGameEnv
 from ..models import LinearMarkovGame, MarkovGame, ModelError
-from ..models._checks import entry, first, plain_array
-from ..solvers.games.operators import action_counts, available, require_policy
+from ..models._checks import entry, first, plain_array, require_distributions, require_finite, require_shape
+from ..solvers.games.operators import action_counts, available, double_precision, require_policy
 from .exact_view import GameView
 
 FloatArray = NDArray[np.float64]
@@ -121,16 +124,23 @@ class StatingPlayer(Player):
     Args:
         policy: The policy.
         space: Space of its observations.
+        n_actions: Number of actions.
         deterministic: Play its first most likely action.
     """
 
-    def __init__(self, policy: StatesItsLaw, space: spaces.Space[Any], deterministic: bool) -> None:
+    def __init__(self, policy: StatesItsLaw, space: spaces.Space[Any], n_actions: int, deterministic: bool) -> None:
         self._policy, self._space, self._deterministic = policy, space, deterministic
+        self._shape = (1, n_actions)
 
     def act(self, observation: Any, info: Info, rng: np.random.Generator) -> int:
-        """A draw from the law of the observation."""
-        (law,) = self._policy.action_probabilities(_batch_of_one(observation, self._space))
-        return int(np.argmax(law)) if self._deterministic else draw(law, rng)
+        """A draw from the law of the observation.
+
+        Raises:
+            ModelError: The law is no distribution over the actions.
+        """
+        name, law = stated_law(self._policy, _batch_of_one(observation, self._space), self._shape)
+        require_law(name, law)
+        return int(np.argmax(law[0])) if self._deterministic else draw(law[0], rng)
 
     def begin(self) -> None:
         """Nothing is remembered."""
@@ -151,9 +161,14 @@ class PredictingPlayer(Player):
         self._is_first = True
 
     def act(self, observation: Any, info: Info, rng: np.random.Generator) -> Any:
-        """The prediction."""
+        """The prediction.
+
+        Raises:
+            ModelError: The policy predicts something else than an action and a state.
+        """
         starts = np.array([self._is_first])
-        action, self._memory = self._policy.predict(observation, self._memory, starts, self._deterministic)
+        answer = self._policy.predict(observation, self._memory, starts, self._deterministic)
+        action, self._memory = prediction(f"opponent {type(self._policy).__name__}", answer)
         self._is_first = False
         return action
 
@@ -181,30 +196,82 @@ def opponent_law(
         unavailable: What becomes of the probability of actions that a state lacks: ``"refuse"`` or ``"first"``.
 
     Raises:
-        ModelError: The opponent does not state its law, was made for the other side, or the game is too large.
-        ValueError: Its law is none for this game (the entry is named).
+        ModelError: The opponent does not state its law, was made for the other side, the game is too large, or its
+            law is none for this game (the entry is named).
     """
-    require_side(opponent, side)
+    require_opponent(opponent, side)
     player, game = PLAYERS.index(side), tabular(view)
-    inside, uniform = available(game, player), uniform_law(game, player)
+    uniform = uniform_law(game, player)
     if opponent is None:
         return uniform
-    law = _stated(opponent, view, game.n_states)
-    if law.shape == inside.shape:
-        law = np.where(game.terminal[:, None], uniform, law)
-        law = _moved_to_first(law, inside) if unavailable == "first" else law
-    law = require_policy(game, player, law)
+    name, law = _stated(opponent, view, game.n_states)
+    law = np.where(game.terminal[:, None], uniform, law)
+    require_law(name, law)
+    law = _moved_to_first(law, available(game, player)) if unavailable == "first" else law
+    law = require_policy(game, player, law, name)
     return mode(law) if deterministic else law
 
 
-def require_side(opponent: Any, side: str) -> None:
-    """Refuse an agent that was made for the other side.
+def require_opponent(opponent: Any, side: str) -> None:
+    """Refuse a class, and an agent that was made for the other side.
 
     Raises:
-        ModelError: It says so itself.
+        ModelError: It is one of these.
     """
+    require_instance("opponent", opponent)
     if isinstance(opponent, PlaysSide) and opponent.side != side:
         raise ModelError(f"the opponent plays {side}, but was made for {opponent.side}; make it with side={side!r}")
+
+
+def require_instance(name: str, policy: Any) -> None:
+    """Refuse a class where something that acts is meant: it has the methods, and no state to call them with.
+
+    Raises:
+        ModelError: It is a class.
+    """
+    if isinstance(policy, type):
+        raise ModelError(f"{name} is the class {policy.__name__} itself; pass an instance of it")
+
+
+def require_predict(opponent: Predicts) -> None:
+    """Refuse an opponent whose ``predict`` cannot be called as :class:`PredictingPlayer` does.
+
+    Raises:
+        ModelError: It takes fewer parameters, or others.
+    """
+    name = f"opponent {type(opponent).__name__}.predict"
+    try:
+        signature = inspect.signature(opponent.predict)
+    except ValueError:  # compiled code need not say what it takes
+        return
+    try:
+        signature.bind(None, None, None, False)
+    except TypeError as error:
+        raise ModelError(
+            f"{name} takes {signature}; it is called as predict(observation, state, episode_start, deterministic), as "
+            "stable-baselines3's, so give it these parameters"
+        ) from error
+
+
+def prediction(name: str, answer: object) -> tuple[Any, Any]:
+    """The actions and the state that ``predict`` returned.
+
+    Raises:
+        ModelError: It returned something else.
+    """
+    if not isinstance(answer, tuple) or len(cast("tuple[Any, ...]", answer)) != 2:
+        raise ModelError(f"{name} predicts {type(answer).__name__}, not (actions, state)")
+    return cast("tuple[Any, Any]", answer)
+
+
+def require_law(name: str, law: FloatArray) -> None:
+    """Refuse what is no law of actions (n, A).
+
+    Raises:
+        ModelError: Naming the entry that is no probability, or the row that does not sum to one.
+    """
+    require_finite(name, law)
+    require_distributions(name, law)
 
 
 def tabular(view: GameView) -> MarkovGame:
@@ -241,14 +308,41 @@ def actions_table(name: str, actions: NDArray[Any], n_actions: int) -> FloatArra
     return np.eye(n_actions)[actions]
 
 
-def _stated(opponent: Any, view: GameView, n_states: int) -> FloatArray:
-    """What the opponent says of itself, as float64."""
+def stated_array(name: str, policy: Any, n_states: int, n_actions: int) -> FloatArray:
+    """The action probabilities (S, A) that an array of them, or of actions (S,), gives; not checked to be a law.
+
+    Raises:
+        ModelError: It has another shape or type, or an action is out of range.
+    """
+    array, shape = plain_array(name, policy), (n_states, n_actions)
+    if array.dtype.kind in "iu" and array.shape == shape[:1]:
+        return actions_table(name, array, n_actions)
+    if array.dtype.kind == "f" and array.shape == shape:
+        return double_precision(name, array)
+    raise ModelError(
+        f"{name} has dtype {array.dtype} and shape {array.shape}; expected integer actions of shape {shape[:1]}, or "
+        f"float action probabilities of shape {shape}"
+    )
+
+
+def stated_law(policy: StatesItsLaw, observations: Any, shape: tuple[int, int]) -> tuple[str, FloatArray]:
+    """What an opponent says it does: how to call it in errors, and its law (n, A), not checked to be one.
+
+    Raises:
+        ModelError: It has another shape, or no numbers.
+    """
+    name = f"opponent {type(policy).__name__}.action_probabilities(...)"
+    law = double_precision(name, plain_array(name, policy.action_probabilities(observations)))
+    require_shape(name, law, shape, "(n, A)")
+    return name, law
+
+
+def _stated(opponent: Any, view: GameView, n_states: int) -> tuple[str, FloatArray]:
+    """What the opponent says of itself in every state, and how to call it in errors."""
     if isinstance(opponent, np.ndarray | list):
-        policy = plain_array("opponent", cast("Any", opponent))
-        kind = policy.dtype.kind
-        return policy.astype(np.float64) if kind == "f" else actions_table("opponent", policy, view.n_actions)
+        return "opponent", stated_array("opponent", cast("Any", opponent), n_states, view.n_actions)
     if isinstance(opponent, StatesItsLaw):
-        return np.asarray(opponent.action_probabilities(view.observe(np.arange(n_states))), dtype=np.float64)
+        return stated_law(opponent, view.observe(np.arange(n_states)), (n_states, view.n_actions))
     raise ModelError(
         f"the opponent {type(opponent).__name__} does not state its law, so the decision problem it leaves is not "
         "known; pass an agent of this package (make_agent wraps algorithms of stable-baselines3), anything with "

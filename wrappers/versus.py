@@ -10,6 +10,7 @@ it has an exact answer: its optimal value is the value of a best response to the
 """
 
 from functools import cached_property
+from numbers import Integral
 from typing import Any, cast, final
 
 import gymnasium as gym
@@ -34,7 +35,8 @@ from .opponents import (
     TabledPlayer,
     UniformPlayer,
     opponent_law,
-    require_side,
+    require_opponent,
+    require_predict,
     tabular,
 )
 
@@ -57,6 +59,7 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
             (``metadata["is_parallelizable"]``). Games in which the players take turns are refused.
         opponent: None plays uniformly over the available actions. Or an agent, anything with the ``predict`` of
             stable-baselines3; or, in a game of this package, an array of action probabilities (S, A) or actions (S,).
+            Laws in float16 or float32 are normalised within the rounding of their type; others must sum to one.
         side: The player that this environment plays for.
         deterministic: Whether the opponent plays its most likely actions instead of drawing from its law.
         unavailable: What an action that a state lacks does, of either player: ``"refuse"`` (the game's own error) or
@@ -121,7 +124,8 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
         """Play one action against one of the opponent's.
 
         Raises:
-            ModelError: The action of a player is not available, under the rule ``"refuse"``.
+            ModelError: The action of a player is not available, under the rule ``"refuse"``, or is none; or what the
+                opponent states is no law of actions.
         """
         actions = {self.side: self._allowed(self.side, action)}
         if self.other in self.game_env.agents:
@@ -155,8 +159,7 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
         """The decision process that the opponent leaves, rewards being this side's.
 
         Raises:
-            ModelError: The game has no model, or the opponent's law is not known.
-            ValueError: The opponent's law is none in this game.
+            ModelError: The game has no model, or the opponent's law is not known or none in this game.
         """
         return self._known()[1]
 
@@ -212,15 +215,17 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
         return self._truth
 
     def _player_of(self, opponent: Any) -> Player:
-        require_side(opponent, self.other)
+        require_opponent(opponent, self.other)
         space = self.game_env.action_space(self.other)
         if opponent is None:
             return UniformPlayer(_n_actions(space, self.other))
         if isinstance(opponent, np.ndarray | list):
             return TabledPlayer(self._law(opponent), cast("MarkovGameEnv", self.game_env.unwrapped))
         if isinstance(opponent, StatesItsLaw) and isinstance(space, spaces.Discrete):
-            return StatingPlayer(opponent, self.game_env.observation_space(self.other), self._deterministic)
+            seen = self.game_env.observation_space(self.other)
+            return StatingPlayer(opponent, seen, int(space.n), self._deterministic)
         if isinstance(opponent, Predicts):
+            require_predict(opponent)
             return PredictingPlayer(opponent, self._deterministic)
         raise ModelError(
             f"opponent is {type(opponent).__name__}; pass None (uniform play), an agent, a model of "
@@ -230,9 +235,12 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
     def _allowed(self, player: str, action: Any) -> Any:
         """The action itself, or the first available one where the rule says so."""
         mask = self._infos.get(player, {}).get("action_mask")
-        if self._unavailable == "refuse" or mask is None or not 0 <= int(action) < len(mask) or mask[int(action)]:
+        if self._unavailable == "refuse" or mask is None:
             return action
-        return int(np.argmax(mask))
+        number = action[()] if isinstance(action, np.ndarray) and action.ndim == 0 else action
+        if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < len(mask):
+            return action  # the game says that it is none
+        return action if mask[int(number)] else int(np.argmax(mask))
 
 
 def as_parallel(game_env: Any) -> ParallelEnv[str, Any, Any]:

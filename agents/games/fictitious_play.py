@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.games import PLAYERS
+from ...models._checks import flag, real_number
 from ...solvers.games.operators import available
 from ...wrappers.opponents import draw, uniform_law
 from ..base import FloatArray
 from ..errors import AgentError
-from .learning import GameLearner, require_fraction
+from .learning import GameLearner, require_discount, require_fraction
 
 
 @final
@@ -57,7 +58,8 @@ class FictitiousPlayAgent(GameLearner):
 
     Raises:
         AgentError: The game is a LinearMarkovGame, a rate or explore is out of range.
-        ModelError: The environment is no such game, or there is no such side.
+        ModelError: The environment is no such game, there is no such side, a rate is no number, or knows_model no bool.
+        ValueError: The game has gamma = 1 and play need not end (a state is named).
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class FictitiousPlayAgent(GameLearner):
         seed: int = 0,
     ) -> None:
         super().__init__(env, side, seed)
+        require_discount(self.game, self.game.gamma)
+        knows_model = flag("knows_model", knows_model)
+        play_rate, payoff_rate = real_number("play_rate", play_rate), real_number("payoff_rate", payoff_rate)
         if not 0.0 < play_rate < payoff_rate <= 1.0:
             raise AgentError(
                 f"play_rate is {play_rate}, payoff_rate {payoff_rate}; pass 0 < play_rate < payoff_rate <= 1"

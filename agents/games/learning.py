@@ -2,12 +2,14 @@
 
 A learner drives the environment it was made for: it chooses the actions of both players and changes its tables by what
 follows. Of the model it reads the sizes, the discount and which states are terminal; transitions and rewards only where
-it says so.
+it says so, and without a discount, to see that play ends.
 """
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Real
 from typing import Any, Self, cast, final
 
 import numpy as np
@@ -16,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...envs.games import PLAYERS
 from ...models import MarkovGame
+from ...solvers.games.certificates import analyse_play
 from ...wrappers.exact_view import game_view
 from ...wrappers.versus import as_parallel
 from ..base import DiscreteAgent, FloatArray, checked_batch, require_callback, require_steps
@@ -117,9 +120,22 @@ def require_fraction(name: str, value: object) -> float:
     Raises:
         AgentError: It is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
         raise AgentError(f"{name} is {value!r}; pass a number in [0, 1]")
     return float(value)
+
+
+def require_discount(game: MarkovGame, gamma: object) -> float:
+    """``gamma`` as a float in [0, 1], below 1 where play need not end: there payoffs would grow without end.
+
+    Raises:
+        AgentError: It is none.
+        ValueError: It is 1 and play need not end; a state is named.
+    """
+    checked = require_fraction("gamma", gamma)
+    if checked == 1.0:
+        analyse_play(replace(game, gamma=1.0))
+    return checked
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from ...envs.games import PLAYERS
 from ...solvers.matrix_games import solve_checked
 from ...wrappers.opponents import draw, uniform_law
 from ..base import FloatArray
-from .learning import GameLearner, require_fraction
+from .learning import GameLearner, require_discount, require_fraction
 from .planning import listed_opponent
 
 SELF = "self"
@@ -43,8 +43,10 @@ class MinimaxQAgent(GameLearner):
             else that states its law, action probabilities (S, A), actions (S,): the law is read once, when this agent
             is made, and kept in files. Actions that the opponent never plays are never learnt about.
         explore: Probability of a uniform action.
-        decay: Factor of the learning rate a step. The default brings it to 0.01 in 10^6 steps.
-        gamma: Discount; None: the game's own.
+        decay: Factor of the learning rate a step. The default, the paper's, brings it to 0.01 in 10^6 steps; in a much
+            shorter run it stays near 1, and Q is little more than what was sampled last; for one of n steps pass
+            0.01 ** (1 / n).
+        gamma: Discount, below 1 where play need not end; None: the game's own.
         seed: Seed of everything that is drawn.
 
     Attributes:
@@ -55,8 +57,9 @@ class MinimaxQAgent(GameLearner):
 
     Raises:
         AgentError: The game is a LinearMarkovGame, or explore, decay or gamma is out of range.
-        ModelError: The environment is no such game, there is no such side, or the opponent does not state its law.
-        ValueError: The opponent's law is none for this game (the entry is named).
+        ModelError: The environment is no such game, there is no such side, the opponent does not state its law, or its
+            law is none for this game (the entry is named).
+        ValueError: gamma = 1 and play need not end (a state is named).
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class MinimaxQAgent(GameLearner):
         super().__init__(env, side, seed)
         self._explore = require_fraction("explore", explore)
         self._decay = require_fraction("decay", decay)
-        self._gamma = self.game.gamma if gamma is None else require_fraction("gamma", gamma)
+        self._gamma = require_discount(self.game, self.game.gamma if gamma is None else gamma)
         is_self = isinstance(opponent, str) and opponent == SELF
         self._opponent = None if is_self else listed_opponent(env, side, opponent)
         self._uniform = [uniform_law(self.game, player) for player in range(2)]

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from ...envs.games import PLAYERS
 from ...models import GenerativeModel, LinearMarkovGame, MarkovGame
 from ...models._checks import whole_number
+from ...solvers.games.lookahead import require_rollout
+from ...solvers.games.model_based import MAX_SAMPLES, estimate_game, require_samples
 from ...solvers.games.planning import Pair
+from ...solvers.policies import require_tolerance
 from ...solvers.solution import Certificate, Status
 from ...wrappers.exact_view import game_view
 from ...wrappers.opponents import opponent_law
@@ -38,7 +41,8 @@ class GamePolicyIterationAgent(GamePlanningAgent):
         side: ``"player_0"`` (maximises) or ``"player_1"`` (minimises).
         lookahead: Number of lookahead steps H >= 1; None: the default planner.
         rollout: The m >= 1 of m-step evaluation, possibly infinite; given with ``lookahead`` and only then.
-        samples: Outcomes drawn of each triple (s, a, b); None: the model is given.
+        samples: Outcomes drawn of each triple (s, a, b), at most 10^9 in all, about a minute's; None: the model is
+            given.
         tol: Wanted bound on the certified gap, in the game that is planned in.
         seed: Seed of the draws from the mixed policy, and of the samples.
 
@@ -48,7 +52,9 @@ class GamePolicyIterationAgent(GamePlanningAgent):
     Raises:
         AgentError: ``lookahead`` without ``rollout`` or the other way round; samples of a LinearMarkovGame, whose
             states are not listed.
-        ModelError: The environment is no such game, there is no such side, or ``samples`` is no whole number >= 1.
+        ModelError: The environment is no such game, there is no such side, ``lookahead`` or ``samples`` is no whole
+            number >= 1, or so many samples would take too long.
+        ValueError: ``rollout`` or ``tol`` is out of range.
     """
 
     def __init__(
@@ -65,11 +71,11 @@ class GamePolicyIterationAgent(GamePlanningAgent):
         super().__init__(game_view(env, side), side, seed)
         if (lookahead is None) != (rollout is None):
             raise AgentError(f"lookahead is {lookahead} and rollout {rollout}; pass both, or neither")
-        if samples is not None and isinstance(self._game, LinearMarkovGame):
-            raise AgentError("samples of every state cannot be drawn in a LinearMarkovGame; leave samples out")
         self._simulator = cast("GenerativeModel", env.unwrapped.simulator)
-        self._lookahead, self._rollout, self._tol = lookahead, rollout, tol
-        self._samples = None if samples is None else whole_number("samples", samples, 1)
+        self._lookahead = None if lookahead is None else whole_number("lookahead", lookahead, 1)
+        self._rollout = None if rollout is None else require_rollout(rollout)
+        self._tol = require_tolerance(tol)
+        self._samples = None if samples is None else _affordable(self._game, samples)
 
     def plan(self) -> dict[str, NDArray[Any]]:
         """The mixed policy of this side (S, A), or the weights (d,) of a LinearMarkovGame."""
@@ -121,8 +127,6 @@ class GamePolicyIterationAgent(GamePlanningAgent):
 
     def _estimated(self, game: MarkovGame, samples: int) -> MarkovGame:
         """The empirical game; of the true one only its sizes, discount, start and terminal states are read."""
-        from ...solvers.games.model_based import estimate_game
-
         return estimate_game(
             self._simulator,
             (game.r.shape[1], game.r.shape[2]),
@@ -157,8 +161,9 @@ class BestResponseAgent(PlanningAgent):
 
     Raises:
         AgentError: The game is a LinearMarkovGame.
-        ModelError: The environment is no such game, there is no such side, or the opponent does not state its law.
-        ValueError: The opponent's law is none for this game (the entry is named).
+        ModelError: The environment is no such game, there is no such side, the opponent does not state its law, or its
+            law is none for this game (the entry is named).
+        ValueError: ``tol`` is no positive number.
     """
 
     def __init__(
@@ -166,7 +171,7 @@ class BestResponseAgent(PlanningAgent):
     ) -> None:
         view = game_view(env, side)
         super().__init__(view.observation_space, view.action_space, seed)
-        self.side, self._view, self._tol = side, view, tol
+        self.side, self._view, self._tol = side, view, require_tolerance(tol)
         self._game = tabular_game(view.model, "a best response")
         self._opponent = listed_opponent(env, side, opponent)
 
@@ -183,6 +188,14 @@ class BestResponseAgent(PlanningAgent):
     def config(self) -> dict[str, Any]:
         """All arguments, the opponent as its law."""
         return {"side": self.side, "opponent": self._opponent.tolist(), "tol": self._tol, "seed": self._seed}
+
+
+def _affordable(game: MarkovGame | LinearMarkovGame, samples: int) -> int:
+    """The number of samples, refused where drawing them of every triple is impossible or would take too long."""
+    if isinstance(game, LinearMarkovGame):
+        raise AgentError("samples of every state cannot be drawn in a LinearMarkovGame; leave samples out")
+    live = ~game.terminal
+    return require_samples(samples, int(game.n_actions_0[live] @ game.n_actions_1[live]), MAX_SAMPLES)
 
 
 def tabular_game(game: MarkovGame | LinearMarkovGame, what: str) -> MarkovGame:
@@ -203,8 +216,7 @@ def listed_opponent(env: Any, side: str, opponent: Any) -> FloatArray:
     """The action probabilities (S, A) of the opponent of ``side``.
 
     Raises:
-        ModelError: It does not state its law, or was made for the wrong side.
-        ValueError: Its law is none for this game.
+        ModelError: It does not state its law, was made for the wrong side, or its law is none for this game.
     """
     other = PLAYERS[1 - PLAYERS.index(side)]
     return opponent_law(game_view(env, other), other, opponent)
