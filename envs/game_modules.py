@@ -1,6 +1,7 @@
 """What the module of a game consists of: a function that builds the model, and four constructors around it.
 
     game            the model from plain, JSON-able arguments; its docstring is the environment's page
+    looks           what its states look like in a drawing, from the same arguments (only where numbers would not do)
     parallel_env    the ParallelEnv, :class:`~lookahead_rl.envs.games.MarkovGameEnv`
     env, raw_env    its turn-taking (AEC) form, with and without PettingZoo's order-enforcing wrapper
     vector_env      :class:`~lookahead_rl.envs.games_vector.VectorGameEnv`
@@ -9,22 +10,27 @@ The constructors take the arguments of the environment and pass those of the mod
 ones by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
 from pettingzoo import AECEnv
 from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
+from .game_looks import Looks
 from .game_observations import Game
 from .games import MarkovGameEnv
 from .games_vector import VectorGameEnv
 
 GameBuilder = Callable[..., Game]
+LooksBuilder = Callable[[Mapping[str, Any]], Looks]
+"""Builds the looks of a game from all arguments of its ``game``, by name."""
+
 ParallelConstructor = Callable[..., MarkovGameEnv]
 
 
-def parallel_fn(game: GameBuilder, name: str) -> ParallelConstructor:
+def parallel_fn(game: GameBuilder, name: str, looks: LooksBuilder | None = None) -> ParallelConstructor:
     """The constructor of the ParallelEnv of that name."""
 
     def parallel_env(
@@ -35,8 +41,14 @@ def parallel_fn(game: GameBuilder, name: str) -> ParallelConstructor:
         **game_arguments: Any,  # those of ``game``
     ) -> MarkovGameEnv:
         """The ParallelEnv of the game with these arguments."""
-        model = game(**game_arguments)
-        return MarkovGameEnv(model, max_cycles=max_cycles, observation=observation, render_mode=render_mode, name=name)
+        return MarkovGameEnv(
+            game(**game_arguments),
+            max_cycles=max_cycles,
+            observation=observation,
+            render_mode=render_mode,
+            name=name,
+            looks=_looks_of(game, looks, game_arguments),
+        )
 
     return parallel_env
 
@@ -51,7 +63,7 @@ def raw_aec_fn(parallel_env: ParallelConstructor) -> Callable[..., AECEnv[str, A
     return raw_env
 
 
-def vector_fn(game: GameBuilder) -> Callable[..., VectorGameEnv]:
+def vector_fn(game: GameBuilder, looks: LooksBuilder | None = None) -> Callable[..., VectorGameEnv]:
     """The constructor of the vector environment, which ``gymnasium.make_vec`` calls."""
 
     def make_vector_env(
@@ -65,6 +77,16 @@ def vector_fn(game: GameBuilder) -> Callable[..., VectorGameEnv]:
     ) -> VectorGameEnv:
         """The vector environment of the game with these arguments."""
         model = game(**game_arguments)
-        return VectorGameEnv(model, num_envs, max_episode_steps, autoreset_mode, observation, render_mode)
+        shown = _looks_of(game, looks, game_arguments)
+        return VectorGameEnv(model, num_envs, max_episode_steps, autoreset_mode, observation, render_mode, shown)
 
     return make_vector_env
+
+
+def _looks_of(game: GameBuilder, looks: LooksBuilder | None, game_arguments: Mapping[str, Any]) -> Looks | None:
+    """The looks of the game that ``game`` makes of these arguments."""
+    if looks is None:
+        return None
+    bound = signature(game).bind(**game_arguments)
+    bound.apply_defaults()
+    return looks(bound.arguments)

@@ -16,6 +16,8 @@ from .observations import MOST_INDICATORS, Observer, indicators
 
 Game = MarkovGame | LinearMarkovGame
 
+PLAYERS: tuple[str, str] = ("player_0", "player_1")
+
 
 def game_observer(game: Game, kind: str) -> Observer:
     """The observer of a game.
@@ -44,6 +46,14 @@ def action_counts(game: Game, state: int) -> tuple[int, int]:
     if isinstance(game, LinearMarkovGame):
         return game.n_actions
     return int(game.n_actions_0[state]), int(game.n_actions_1[state])
+
+
+def action_masks(game: Game, states: NDArray[np.int64]) -> dict[str, NDArray[np.int8]]:
+    """For each player a mask (n, A) or (n, B) of its actions in n states; nothing in a linear game, which has all."""
+    if isinstance(game, LinearMarkovGame):
+        return {}
+    counts = zip(PLAYERS, joint_shape(game), (game.n_actions_0, game.n_actions_1), strict=True)
+    return {player: (np.arange(most) < n_actions[states, None]).astype(np.int8) for player, most, n_actions in counts}
 
 
 def joint_shape(game: Game) -> tuple[int, int]:

@@ -21,12 +21,12 @@ from pettingzoo import ParallelEnv
 from ..models import GenerativeModel, MarkovGame, ModelError, Transitions
 from ..models._checks import whole_number
 from ..solvers import solve
-from .game_observations import Game, action_counts, game_observer, joint_shape
+from .game_looks import Looks
+from .game_observations import PLAYERS, Game, action_counts, action_masks, game_observer, joint_shape
 from .game_rendering import GameRenderer
 from .rendering import Frame, Tape
 from .simulators import simulator_of, state_codes
 
-PLAYERS: tuple[str, str] = ("player_0", "player_1")
 RENDER_MODES = ("human", "ansi", "rgb_array")
 
 ByPlayer = dict[str, Any]
@@ -46,6 +46,7 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
         observation: ``"features"`` or ``"state"``.
         render_mode: None, ``"human"`` (prints the text), ``"ansi"`` or ``"rgb_array"``.
         name: What to call the environment.
+        looks: What the states look like in a drawing, and what actions are called there; None: by their numbers.
 
     Raises:
         ModelError: ``observation``, ``render_mode`` or ``max_cycles`` is none of what it may be.
@@ -59,13 +60,14 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
         observation: str = "features",
         render_mode: str | None = None,
         name: str = "markov_game_v0",
+        looks: Looks | None = None,
     ) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise ModelError(f"render_mode is {render_mode!r}; pass None or one of {', '.join(RENDER_MODES)}")
         self._game, self._simulator, self._observer = game, simulator_of(game), game_observer(game, observation)
         self._shape, self._is_ragged = joint_shape(game), isinstance(game, MarkovGame) and game.is_ragged
         self.metadata = {"name": name, "render_modes": list(RENDER_MODES), "render_fps": 2, "is_parallelizable": True}
-        self.render_mode = render_mode
+        self.render_mode, self._looks = render_mode, looks
         self.max_cycles = max_cycles
         self.possible_agents = list(PLAYERS)
         self.agents: list[str] = []
@@ -198,7 +200,7 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
 
     @cached_property
     def _renderer(self) -> GameRenderer:
-        return GameRenderer(self._game, self.solution())
+        return GameRenderer(self._game, self.solution(), self._looks)
 
     def _show_if_human(self) -> None:
         if self.render_mode == "human":
@@ -239,8 +241,8 @@ class MarkovGameEnv(ParallelEnv[str, Any, Any]):
     def _infos(self, prob: float) -> ByPlayer:
         infos: ByPlayer = {player: {"prob": prob} for player in PLAYERS}
         if self._is_ragged:
-            for player, most, count in zip(PLAYERS, self._shape, action_counts(self._game, self._state), strict=True):
-                infos[player]["action_mask"] = (np.arange(most) < count).astype(np.int8)
+            for player, masks in action_masks(self._game, np.array([self._state])).items():
+                infos[player]["action_mask"] = masks[0].copy()
         return infos
 
 

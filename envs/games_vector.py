@@ -1,7 +1,8 @@
 """Many episodes of one zero-sum Markov game, stepped together.
 
 PettingZoo has no vector environments, so this one is Gymnasium's: the action of a lane is the pair (a, b) of both
-players' actions, and its reward is player_0's; player_1 receives minus that. Inside is the
+players' actions, and its reward is player_0's; player_1 receives minus that. Where some states offer fewer actions
+than others, ``infos[player]["action_mask"]`` has a row for each lane. Inside is the
 :class:`~lookahead_rl.envs.vector.VectorModelEnv` of every other model, playing the joint action a*B + b: one kernel,
 one meaning of the AutoresetModes.
 """
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..models import ModelError
 from ..models._checks import plain_array
+from .game_looks import Looks
 from .game_observations import Game, joint_shape
 from .vector import VectorModelEnv
 
@@ -31,6 +33,7 @@ class VectorGameEnv(VectorActionWrapper):
         autoreset_mode: A member of AutoresetMode or its value.
         observation: ``"features"`` or ``"state"``, as in the scalar environment.
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
+        looks: What the states look like in a drawing, and what actions are called there; None: by their numbers.
 
     Raises:
         ModelError: An argument is none of these.
@@ -44,8 +47,11 @@ class VectorGameEnv(VectorActionWrapper):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         observation: str = "features",
         render_mode: str | None = None,
+        looks: Looks | None = None,
     ) -> None:
-        super().__init__(VectorModelEnv(game, num_envs, max_episode_steps, autoreset_mode, observation, render_mode))
+        super().__init__(
+            VectorModelEnv(game, num_envs, max_episode_steps, autoreset_mode, observation, render_mode, looks)
+        )
         self._shape = joint_shape(game)
         self.single_action_space = spaces.MultiDiscrete(list(self._shape))
         self.action_space = batch_space(self.single_action_space, num_envs)

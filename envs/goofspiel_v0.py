@@ -1,9 +1,14 @@
 """``lookahead_rl/Goofspiel-v0``: the game of pure strategy."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
 from pettingzoo.utils.conversions import aec_wrapper_fn
 
-from ..models import MarkovGame, goofspiel_game
+from ..models import GoofspielRules, GoofspielState, MarkovGame, goofspiel_game
 from ..models.bidding_games import Payoff, PrizeOrder
+from .game_looks import Look, Looks, LooksOfRules, Square
 from .game_modules import parallel_fn, raw_aec_fn, vector_fn
 
 
@@ -23,7 +28,9 @@ def game(
 
     ## Action Spaces
     Discrete(n_cards) and Discrete(n_cards): action a is the a-th lowest card in the hand. Hands shrink, so
-    ``infos[player]["action_mask"]`` says which actions there are.
+    ``infos[player]["action_mask"]`` says which actions there are; in the vector environment it has a row for each lane.
+    PettingZoo's ``api_test`` heeds that mask, but its ``parallel_api_test`` reads masks from observations only, so it
+    tries actions that are not there and fails here.
 
     ## Observation Spaces
     The indicator of the state, Box(0, 1, (1549,), float32) for four cards; with ``observation="state"``
@@ -44,7 +51,29 @@ def game(
     return goofspiel_game(n_cards, prize_order=prize_order, payoff=payoff, gamma=gamma)
 
 
-parallel_env = parallel_fn(game, "goofspiel_v0")
+def looks(arguments: Mapping[str, Any]) -> Looks:
+    """Both hands and the prizes, the one that is turned up marked; and the lead, where it matters."""
+    rules = GoofspielRules(arguments["n_cards"], arguments["prize_order"], arguments["payoff"])
+    return LooksOfRules(rules, partial(_look, rules))
+
+
+def _look(rules: GoofspielRules, state: GoofspielState, ours: Sequence[int], theirs: Sequence[int]) -> Look:
+    cards = range(1, rules.n_cards + 1)
+    prizes = (state.prize, *state.later_prizes)
+    board = (
+        tuple(Square(str(card), 1) if card in theirs else Square() for card in cards),
+        tuple(Square(str(card), marked=card == state.prize) if card in prizes else Square() for card in cards),
+        tuple(Square(str(card), 0) if card in ours else Square() for card in cards),
+    )
+    facts = (f"lead of player 0: {state.lead}",) if rules.payoff == "win_loss" else ()
+    return Look(_names(ours), _names(theirs), board, ("player 1", "prizes", "player 0"), facts)
+
+
+def _names(hand: Sequence[int]) -> list[str]:
+    return [f"card {card}" for card in hand]
+
+
+parallel_env = parallel_fn(game, "goofspiel_v0", looks)
 raw_env = raw_aec_fn(parallel_env)
 env = aec_wrapper_fn(parallel_env)
-vector_env = vector_fn(game)
+vector_env = vector_fn(game, looks)

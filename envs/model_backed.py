@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..models import FiniteHorizonMDP, GenerativeModel, LinearMarkovGame, MarkovGame, ModelError, Transitions
 from ..models.gymnasium_tables import GymnasiumTable, Table, table_of
 from ..models.linear import LinearMDP
+from .game_looks import Looks
 from .game_observations import game_observer
 from .game_rendering import GameRenderer
 from .observations import Observer, observer_of
@@ -40,11 +41,14 @@ class ModelBacked(ABC, Generic[ModelT]):
         observation: What agents see, as :mod:`~lookahead_rl.envs.observations` says.
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
         n_lanes: Number of episodes played side by side.
+        looks: What the states of a game look like in a drawing; None: their numbers.
     """
 
     render_mode: str | None
 
-    def __init__(self, model: ModelT, observation: str, render_mode: str | None, n_lanes: int) -> None:
+    def __init__(
+        self, model: ModelT, observation: str, render_mode: str | None, n_lanes: int, looks: Looks | None = None
+    ) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise ModelError(f'render_mode is {render_mode!r}; pass None, "ansi" or "rgb_array"')
         self._model = model
@@ -52,7 +56,7 @@ class ModelBacked(ABC, Generic[ModelT]):
         self._observer = _observer_of(model, observation)
         self._codes: NDArray[np.int64] | None = None
         self._tape = None if render_mode is None else Tape(n_lanes)
-        self.render_mode = render_mode
+        self.render_mode, self._looks = render_mode, looks
         self._spec: EnvSpec | None = None
 
     @property
@@ -123,7 +127,7 @@ class ModelBacked(ABC, Generic[ModelT]):
     @cached_property
     def _renderer(self) -> Renderer | GameRenderer:
         if isinstance(self._model, MarkovGame | LinearMarkovGame):
-            return GameRenderer(self._model, self.solution())
+            return GameRenderer(self._model, self.solution(), self._looks)
         return Renderer(self._model, self.solution())
 
     @property

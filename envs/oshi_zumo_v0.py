@@ -1,8 +1,13 @@
 """``lookahead_rl/OshiZumo-v0``: a wrestler pushed by sealed bids."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
 from pettingzoo.utils.conversions import aec_wrapper_fn
 
-from ..models import MarkovGame, oshi_zumo_game
+from ..models import MarkovGame, OshiZumoRules, OshiZumoState, oshi_zumo_game
+from .game_looks import Look, Looks, LooksOfRules, Square
 from .game_modules import parallel_fn, raw_aec_fn, vector_fn
 
 
@@ -19,7 +24,9 @@ def game(coins: int = 10, size: int = 3, min_bid: int = 1, alesia: bool = False,
 
     ## Action Spaces
     Discrete(coins - min_bid + 1) for both: action a bids min_bid + a coins. Coins run out, so
-    ``infos[player]["action_mask"]`` says which actions there are; a player with less than min_bid bids all.
+    ``infos[player]["action_mask"]`` says which actions there are, in the vector environment with a row for each lane; a
+    player with less than min_bid bids all. PettingZoo's ``api_test`` heeds that mask, but its ``parallel_api_test``
+    reads masks from observations only, so it tries actions that are not there and fails here.
 
     ## Observation Spaces
     The indicator of the state, Box(0, 1, (341,), float32) by default; with ``observation="state"`` Discrete(341).
@@ -41,7 +48,23 @@ def game(coins: int = 10, size: int = 3, min_bid: int = 1, alesia: bool = False,
     return oshi_zumo_game(coins, size=size, min_bid=min_bid, alesia=alesia, gamma=gamma)
 
 
-parallel_env = parallel_fn(game, "oshi_zumo_v0")
+def looks(arguments: Mapping[str, Any]) -> Looks:
+    """The wrestler W on his places, player_0 on the left, and the coins."""
+    coins, size, min_bid, alesia = (arguments[name] for name in ("coins", "size", "min_bid", "alesia"))
+    return LooksOfRules(OshiZumoRules(coins, size, min_bid, alesia), partial(_look, size))
+
+
+def _look(size: int, state: OshiZumoState, ours: Sequence[int], theirs: Sequence[int]) -> Look:
+    board = (tuple(Square("W", marked=True) if place == state.place else Square() for place in range(-size, size + 1)),)
+    facts = (
+        f"coins {state.coins_0} and {state.coins_1}",
+        f"place {state.place} of {-size} to {size}",
+        "player 0 pushes right",
+    )
+    return Look([f"bid {bid}" for bid in ours], [f"bid {bid}" for bid in theirs], board, facts=facts)
+
+
+parallel_env = parallel_fn(game, "oshi_zumo_v0", looks)
 raw_env = raw_aec_fn(parallel_env)
 env = aec_wrapper_fn(parallel_env)
-vector_env = vector_fn(game)
+vector_env = vector_fn(game, looks)

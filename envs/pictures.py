@@ -24,6 +24,9 @@ QUIET: Colour = (128, 130, 138)
 BEST: Colour = (46, 139, 87)
 OTHER: Colour = (150, 162, 188)
 HERE: Colour = (226, 53, 53)
+LINE: Colour = (222, 221, 216)
+FIRST: Colour = (44, 105, 176)  # of player_0
+SECOND: Colour = (214, 122, 28)  # of player_1
 # Evenly spaced colours of viridis, a perceptually uniform colour map (Smith and van der Walt, matplotlib 2015).
 _VIRIDIS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float64)
 

@@ -46,6 +46,32 @@ _GLYPHS = {
     "x": "0000110a040a11",
     "y": "000011110f010e",
     "z": "00001f0204081f",
+    "A": "0e11111f111111",
+    "B": "1e11111e11111e",
+    "C": "0e11101010110e",
+    "D": "1c12111111121c",
+    "E": "1f10101e10101f",
+    "F": "1f10101e101010",
+    "G": "0e11101711110f",
+    "H": "1111111f111111",
+    "I": "0e04040404040e",
+    "J": "0702020202120c",
+    "K": "11121418141211",
+    "L": "1010101010101f",
+    "M": "111b1515111111",
+    "N": "11111915131111",
+    "O": "0e11111111110e",
+    "P": "1e11111e101010",
+    "Q": "0e11111115120d",
+    "R": "1e11111e141211",
+    "S": "0f10100e01011e",
+    "T": "1f040404040404",
+    "U": "1111111111110e",
+    "V": "11111111110a04",
+    "W": "1111111515150a",
+    "X": "11110a040a1111",
+    "Y": "1111110a040404",
+    "Z": "1f01020408101f",
     ".": "00000000000c0c",
     ",": "000000000c0408",
     ":": "000c0c000c0c00",
@@ -66,7 +92,7 @@ GLYPHS = {
 def text_mask(text: str) -> NDArray[np.bool_]:
     """The pixels of a line of text, (7, 6 * len(text)); a space stands for characters that the font lacks."""
     mask = np.zeros((GLYPH_HEIGHT, (GLYPH_WIDTH + 1) * len(text)), dtype=np.bool_)
-    for i, character in enumerate(text.lower()):
+    for i, character in enumerate(text):
         left = i * (GLYPH_WIDTH + 1)
         mask[:, left : left + GLYPH_WIDTH] = GLYPHS.get(character, GLYPHS[" "])
     return mask

@@ -1,10 +1,17 @@
 """``lookahead_rl/Pursuit-v0``: pursuit and evasion on a grid where moves may slip."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 from pettingzoo.utils.conversions import aec_wrapper_fn
 
 from ..models import MarkovGame
 from ..models.pursuit import pursuit_game
+from .game_looks import Look, Looks, Square, board_of
 from .game_modules import parallel_fn, raw_aec_fn, vector_fn
+
+ACTIONS = ("stay", "north", "east", "south", "west")
 
 
 def game(n: int = 5, slip: float = 0.1, gamma: float = 0.99) -> MarkovGame:
@@ -40,7 +47,21 @@ def game(n: int = 5, slip: float = 0.1, gamma: float = 0.99) -> MarkovGame:
     return pursuit_game(n, slip=slip, gamma=gamma)
 
 
-parallel_env = parallel_fn(game, "pursuit_v0")
+def looks(arguments: Mapping[str, Any]) -> Looks:
+    """The grid with the pursuer P and the evader E."""
+    return partial(_look, arguments["n"])
+
+
+def _look(n: int, state: int) -> Look:
+    p, e = (divmod(cell, n) for cell in divmod(state, n * n))
+    if p == e:
+        squares, fact = {p: Square("PE", 0, marked=True)}, "caught: this step pays 1"
+    else:
+        squares, fact = {p: Square("P", 0), e: Square("E", 1)}, "P pursues E"
+    return Look(ACTIONS, ACTIONS, board_of(n, n, squares), facts=(fact,))
+
+
+parallel_env = parallel_fn(game, "pursuit_v0", looks)
 raw_env = raw_aec_fn(parallel_env)
 env = aec_wrapper_fn(parallel_env)
-vector_env = vector_fn(game)
+vector_env = vector_fn(game, looks)

@@ -54,6 +54,7 @@ class TabularSimulator:
 
     def __init__(self, model: TabularModel) -> None:
         self._law = tabular_law(model)
+        self._game = model if isinstance(model, MarkovGame) else None
         self._n_codes = self._law.n_states * (self._law.horizon + 1)
 
     @property
@@ -84,7 +85,7 @@ class TabularSimulator:
             moved.next_states, moved.rewards, moved.terminated, moved.probabilities,
         )  # fmt: skip
         if illegal >= 0:
-            refuse(illegal, states, actions, self.n_states, self.n_actions)
+            refuse(illegal, states, actions, self.n_states, self.n_actions, self._game)
         return moved
 
     def initial_states(self, n: int, rng: np.random.Generator) -> IntArray:
@@ -202,14 +203,22 @@ def code_array(name: str, values: ArrayLike) -> IntArray:
     return array if array.dtype == np.int64 and array.flags.carray else array.astype(np.int64, order="C")
 
 
-def refuse(i: int, states: IntArray, actions: IntArray, n_states: int, n_actions: int) -> NoReturn:
-    """Raise the ModelError that says what is wrong with states[i] or actions[i]."""
+def refuse(
+    i: int, states: IntArray, actions: IntArray, n_states: int, n_actions: int, game: MarkovGame | None = None
+) -> NoReturn:
+    """Raise the ModelError that says what is wrong with states[i] or actions[i], which a game's state may lack."""
     state, action = int(states[i]), int(actions[i])
     if not 0 <= state < n_states:
         refuse_state(i, states, n_states)
     if not 0 <= action < n_actions:
         raise ModelError(f"actions[{i}] is {action}; actions run from 0 to {n_actions - 1}")
-    raise ModelError(f"actions[{i}] is {action}, which is not an action of state {state}; see n_actions_0, n_actions_1")
+    assert game is not None  # nothing else has ragged action sets
+    pair, counts = divmod(action, game.r.shape[2]), (int(game.n_actions_0[state]), int(game.n_actions_1[state]))
+    player = 0 if pair[0] >= counts[0] else 1
+    raise ModelError(
+        f"actions[{i}] is the pair {pair}; in state {state} the action of player_{player} "
+        f"must be 0 to {counts[player] - 1}"
+    )
 
 
 def _empty_transitions(n: int) -> Transitions:

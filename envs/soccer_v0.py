@@ -1,9 +1,14 @@
 """``lookahead_rl/Soccer-v0``: Littman's soccer."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
 from pettingzoo.utils.conversions import aec_wrapper_fn
 
-from ..models import MarkovGame, soccer_game
+from ..models import MarkovGame, SoccerRules, SoccerState, soccer_game
 from ..models.soccer import LITTMAN_GRID
+from .game_looks import Look, Looks, LooksOfRules, Square, board_of
 from .game_modules import parallel_fn, raw_aec_fn, vector_fn
 
 
@@ -40,7 +45,27 @@ def game(grid: str = LITTMAN_GRID, kick_off_again: bool = True, gamma: float = 0
     return soccer_game(grid=grid, kick_off_again=kick_off_again, gamma=gamma)
 
 
-parallel_env = parallel_fn(game, "soccer_v0")
+def looks(arguments: Mapping[str, Any]) -> Looks:
+    """The grid with player_0, A, and player_1, B; the one with the ball is marked, or the ball, o."""
+    grid: str = arguments["grid"]
+    size = len(grid.split("\n")), grid.index("\n")
+    return LooksOfRules(SoccerRules(grid, arguments["kick_off_again"]), partial(_look, size))
+
+
+def _look(size: tuple[int, int], state: SoccerState, ours: Sequence[str], theirs: Sequence[str]) -> Look:
+    squares = {
+        state.player_0: Square("A", 0, marked=state.ball == 0),
+        state.player_1: Square("B", 1, marked=state.ball == 1),
+    }
+    if isinstance(state.ball, tuple):
+        squares[state.ball] = Square("o", marked=True)
+        fact = "the ball is free"
+    else:
+        fact = f"{'AB'[state.ball]} has the ball"
+    return Look(ours, theirs, board_of(*size, squares), facts=(fact, "A scores right, B left"))
+
+
+parallel_env = parallel_fn(game, "soccer_v0", looks)
 raw_env = raw_aec_fn(parallel_env)
 env = aec_wrapper_fn(parallel_env)
-vector_env = vector_fn(game)
+vector_env = vector_fn(game, looks)

@@ -17,9 +17,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from ..models import ModelError, Transitions
+from ..models import MarkovGame, ModelError, Transitions
 from ..models._checks import whole_number
 from . import sampling_kernels as kernels
+from .game_looks import Looks
+from .game_observations import action_masks
 from .model_backed import RENDER_MODES, ModelBacked, known_options
 from .rendering import Frame
 from .simulators import Model, code_array
@@ -46,6 +48,7 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         autoreset_mode: A member of AutoresetMode or its value, ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``.
         observation: ``"state"`` or ``"features"``, see :mod:`~lookahead_rl.envs.observations`.
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
+        looks: What the states of a game look like in a drawing (:mod:`~lookahead_rl.envs.game_looks`).
 
     Raises:
         ModelError: An argument is none of these.
@@ -59,9 +62,10 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         observation: str = "state",
         render_mode: str | None = None,
+        looks: Looks | None = None,
     ) -> None:
         num_envs = whole_number("num_envs", num_envs, 1)
-        super().__init__(model, observation, render_mode, num_envs)
+        super().__init__(model, observation, render_mode, num_envs, looks)
         self.num_envs = num_envs
         mode = _autoreset_mode(autoreset_mode)
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4, "autoreset_mode": mode}
@@ -70,6 +74,7 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._mode, self._limit = MODES[mode], _step_limit(max_episode_steps)
+        self._is_ragged = isinstance(model, MarkovGame) and model.is_ragged
         self._elapsed = np.zeros(num_envs, np.int64)
         self._finished = np.zeros(num_envs, np.bool_)
 
@@ -103,12 +108,15 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         codes[mask] = self._starts(int(np.count_nonzero(mask)), chosen.get("state"), self.np_random)
         self._begin(codes, mask)
         self._elapsed[mask], self._finished[mask] = 0, False
-        return self._observer.observe(codes), {"prob": mask.astype(np.float64), "_prob": mask}
+        return self._observer.observe(codes), self._infos(codes, mask.astype(np.float64), mask)
 
     def step(
         self, actions: ArrayLike
     ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step every lane; ``infos["prob"]`` holds the probabilities of the outcomes.
+
+        In a game whose states offer different numbers of actions, ``infos[player]["action_mask"]`` holds the masks
+        (num_envs, n) of the player's actions, int8, as Gymnasium lays out what a single environment would say.
 
         Raises:
             ModelError: The actions are not integers of shape (num_envs,), or one is out of range.
@@ -122,7 +130,7 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
             moved.rewards, moved.terminated, moved.probabilities, truncated,
         )  # fmt: skip
         infos = self._restart(moved) if restarts else {}
-        infos["prob"], infos["_prob"] = moved.probabilities, np.ones(self.num_envs, np.bool_)
+        infos |= self._infos(moved.next_states, moved.probabilities, np.ones(self.num_envs, np.bool_))
         return self._observer.observe(moved.next_states), moved.rewards, moved.terminated, truncated, infos
 
     def render(self) -> tuple[Frame, ...] | None:
@@ -156,13 +164,22 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         """What ended lanes observed last, as SyncVectorEnv lays it out."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         final_obs[ended] = np.fromiter(self._observer.each(moved.next_states[ended]), dtype=object)
-        prob = np.where(ended, moved.probabilities, 0.0)
+        final_info = self._infos(moved.next_states, np.where(ended, moved.probabilities, 0.0), ended.copy())
         return {
             "final_obs": final_obs,
             "_final_obs": ended,
-            "final_info": {"prob": prob, "_prob": ended.copy()},
+            "final_info": final_info,
             "_final_info": ended.copy(),
         }
+
+    def _infos(self, codes: NDArray[np.int64], prob: NDArray[np.float64], told: NDArray[np.bool_]) -> dict[str, Any]:
+        """What the lanes of the mask ``told`` are told in these states, beside keys that name those lanes."""
+        infos: dict[str, Any] = {"prob": prob, "_prob": told}
+        if isinstance(self._model, MarkovGame) and self._is_ragged:
+            for player, masks in action_masks(self._model, codes).items():
+                masks[~told] = 0
+                infos |= {player: {"action_mask": masks, "_action_mask": told.copy()}, f"_{player}": told.copy()}
+        return infos
 
     def _reset_mask(self, mask: Any) -> NDArray[np.bool_]:
         """The lanes to reset, as a mask of our own."""

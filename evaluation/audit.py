@@ -19,13 +19,14 @@ those the measures name. The audit runs over these alone, whatever the number of
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models import FiniteHorizonMDP, LinearMDP, ModelError, TabularMDP
 from ..models._checks import flag, plain_array, whole_number
+from ..models.summaries import Summarised
 from ..solvers.dynamic_programming import backward_induction, evaluate_policy
 from ..solvers.solution import Certificate, Status
 from ..wrappers.exact_view import ExactView, exact_view
@@ -34,8 +35,8 @@ from .linear_support import reachable_states, support_values
 from .policies import FloatArray, IntArray, action_table, array_table
 
 
-@dataclass(frozen=True, eq=False)
-class Audit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit(Summarised):
     """The exact value of a policy beside the optimum, over n states.
 
     Attributes:
@@ -52,6 +53,8 @@ class Audit:
         horizon: Steps after which episodes are cut or over, or None.
         deterministic: Whether the policy's most likely actions were audited instead of its laws.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("value", "optimal_value", "regret")
 
     states: IntArray
     rho: FloatArray

@@ -10,13 +10,14 @@ Learning, NeurIPS 2017). Policies are asked for their action probabilities in ev
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..envs.games import PLAYERS
 from ..models import LinearMarkovGame, MarkovGame, ModelError
 from ..models._checks import flag
+from ..models.summaries import Summarised
 from ..solvers.games.best_responses import NashGap, nash_gap
 from ..solvers.games.linear import met_game
 from ..solvers.games.operators import require_policy
@@ -25,8 +26,8 @@ from ..wrappers.opponents import PlaysSide, mode, require_law, stated_array, uni
 from .policies import FloatArray, IntArray, action_table
 
 
-@dataclass(frozen=True, eq=False)
-class Exploitability:
+@dataclass(frozen=True, eq=False, repr=False)
+class Exploitability(Summarised):
     """A pair of policies beside the equilibrium, over n states; numbers without a state are means over rho.
 
     Attributes:
@@ -37,6 +38,8 @@ class Exploitability:
         nash_values: Nash value (n,), paid to player_0.
         gaps: The solvers' answer: the pair's value, both best responses, their certificates.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("value", "nash_value", "gap")
 
     states: IntArray
     rho: FloatArray

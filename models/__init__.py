@@ -45,10 +45,11 @@ from .prism import from_prism
 from .pursuit import pursuit_game
 from .rules import GameRules, GameTable, tabulate
 from .simulator import GenerativeModel, Transitions
-from .soccer import SoccerRules, SoccerState, soccer_game
+from .soccer import OPENSPIEL_GRID, SoccerRules, SoccerState, soccer_game
 from .tabular import TabularMDP
 
 __all__ = [
+    "OPENSPIEL_GRID",
     "FeatureMap",
     "FiniteHorizonMDP",
     "FiniteSupportMeasures",

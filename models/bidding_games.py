@@ -14,17 +14,24 @@ decides.
 Both are symmetric, so fair at the start; both need mixed bids.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final, get_args
 
 from ._checks import ModelError, flag, whole_number
 from .game import MarkovGame
-from .rules import tabulate
+from .rules import MOST_STATES, tabulate
 
 Cards = tuple[int, ...]
 PrizeOrder = Literal["random", "descending", "ascending"]
 Payoff = Literal["win_loss", "point_difference"]
+
+MOST_CARDS = 52
+"""Cards in a hand at most."""
+
+MOST_COINS = 10**9
+"""Coins of a player at most."""
 
 
 class GoofspielState(NamedTuple):
@@ -51,7 +58,7 @@ class GoofspielRules:
     """The rules of Goofspiel.
 
     Attributes:
-        n_cards: Cards in each hand n >= 2, and prizes.
+        n_cards: Cards in each hand n, 2 to 52, and prizes.
         prize_order: ``"random"``, each order being equally likely, ``"descending"`` or ``"ascending"``.
         payoff: ``"win_loss"`` pays 1 at the end to the player with more points, and 0 for equal points.
             ``"point_difference"`` pays each prize when it is won, so no state needs to know the points.
@@ -66,7 +73,8 @@ class GoofspielRules:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        whole_number("n_cards", self.n_cards, 2)
+        if whole_number("n_cards", self.n_cards, 2) > MOST_CARDS:
+            raise ModelError(f"n_cards is {self.n_cards}; it must be at most {MOST_CARDS}")
         for name, value, known in (
             ("prize_order", self.prize_order, get_args(PrizeOrder)),
             ("payoff", self.payoff, get_args(Payoff)),
@@ -118,15 +126,24 @@ def goofspiel_game(
     points so far and the value here.
 
     Args:
-        n_cards: n >= 2. With ``payoff="win_loss"`` and a random order, 3, 4, 5 cards make 58, 1549, 28478 states.
+        n_cards: n, 2 to 9. With ``payoff="win_loss"`` and a random order, 3, 4, 5 cards make 58, 1549, 28478 states.
         prize_order: ``"random"``, ``"descending"`` or ``"ascending"``.
         payoff: ``"win_loss"`` or ``"point_difference"`` (:class:`GoofspielRules`).
         gamma: Discount.
 
     Raises:
-        ModelError: An argument out of range, or so many cards that there are more than 100,000 states.
+        ModelError: An argument out of range, or so many cards that there are more than 100,000 states or 1 GiB of
+            table; :func:`~lookahead_rl.models.tabulate` takes other limits.
     """
-    return tabulate(GoofspielRules(n_cards, prize_order, payoff), gamma).game
+    rules = GoofspielRules(n_cards, prize_order, payoff)
+    # Two hands of j cards meet in some state, whatever they are, for j = 2, ..., n; and there is the end.
+    least = math.comb(2 * n_cards, n_cards) - n_cards**2
+    if least > MOST_STATES:
+        raise ModelError(
+            f"n_cards is {n_cards}, which makes at least {least:,} states, more than {MOST_STATES:,}; pass 2 to 9, or "
+            "tabulate GoofspielRules with a greater max_states"
+        )
+    return tabulate(rules, gamma).game
 
 
 class OshiZumoState(NamedTuple):
@@ -143,7 +160,7 @@ class OshiZumoRules:
     """The rules of Oshi-Zumo.
 
     Attributes:
-        coins: Coins N >= 1 of each player.
+        coins: Coins N of each player, 1 to 10^9.
         size: Places K >= 0 on either side of the middle.
         min_bid: Least bid, 0 to N; a player with fewer coins bids all of them. With 0 nothing may happen for ever, so
             a discount below 1 is needed.
@@ -161,6 +178,8 @@ class OshiZumoRules:
     def __post_init__(self) -> None:
         """Check the arguments."""
         coins = whole_number("coins", self.coins, 1)
+        if coins > MOST_COINS:
+            raise ModelError(f"coins is {coins}; it must be at most {MOST_COINS:,}")
         whole_number("size", self.size, 0)
         if whole_number("min_bid", self.min_bid, 0) > coins:
             raise ModelError(f"min_bid is {self.min_bid}, but the players have {coins} coins; pass 0 to {coins}")
@@ -199,14 +218,15 @@ def oshi_zumo_game(
     ``oshi_zumo`` is the same game, its horizon apart: there a game is also over after 1000 rounds.
 
     Args:
-        coins: N >= 1; Buro solves N = 50.
+        coins: N, 1 to 10^9; Buro solves N = 50.
         size: K >= 0.
         min_bid: Least bid; with 0 take gamma < 1.
         alesia: Whether a wrestler still on the board when all coins are spent makes a draw.
         gamma: Discount.
 
     Raises:
-        ModelError: An argument out of range.
+        ModelError: An argument out of range, or so many coins that there are more than 100,000 states or 1 GiB of
+            table; :func:`~lookahead_rl.models.tabulate` takes other limits.
     """
     return tabulate(OshiZumoRules(coins, size, min_bid, alesia), gamma).game
 

@@ -89,7 +89,7 @@ class FeatureMap(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TableFeatures(Immutable):
     """Features listed one by one.
 

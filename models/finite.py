@@ -34,7 +34,7 @@ from .outcomes import Outcomes, TransitionMatrix, check_law, law_nbytes, outcome
 from .tabular import TabularMDP
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FiniteHorizonMDP(Immutable):
     """A finite-horizon MDP in validated, read-only arrays.
 

@@ -31,7 +31,7 @@ from .immutable import Immutable
 from .outcomes import Outcomes, TransitionMatrix, check_law, law_nbytes, outcomes_of, require_absorbing
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MarkovGame(Immutable):
     """A zero-sum Markov game in validated, read-only arrays.
 

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._checks import frozen
+from .summaries import Summarised
 
 
-class Immutable:
+class Immutable(Summarised):
     """Base of the frozen dataclasses whose arrays are read-only."""
 
     def __copy__(self) -> Self:

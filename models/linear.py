@@ -49,6 +49,7 @@ from .finite import FiniteHorizonMDP
 from .game import MarkovGame
 from .immutable import Immutable
 from .measures import FiniteSupportMeasures, require_states_below, scattered
+from .summaries import Summarised
 
 NEGATIVE_TOLERANCE = 1e-12
 """A probability <phi, mu(s')> of signed tables may round to this far below zero; it then counts as zero."""
@@ -62,8 +63,8 @@ BLOCK_ENTRIES = 2**22
 Measures = FloatArray | FiniteSupportMeasures
 
 
-@dataclass(frozen=True, eq=False)
-class LinearLaw:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearLaw(Summarised):
     """Law and rewards of one stage, over the states its measures reach.
 
     Attributes:
@@ -81,7 +82,7 @@ class LinearLaw:
         return np.maximum(phi @ self.mu, 0.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearModel(Immutable, ABC):
     """What linear MDPs and linear games share: features phi, measures mu and reward parameters theta."""
 
@@ -124,7 +125,7 @@ class LinearModel(Immutable, ABC):
         return np.arange(self.n_states, dtype=np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearMDP(LinearModel):
     """A linear finite-horizon MDP in validated, read-only arrays.
 
@@ -196,7 +197,7 @@ class LinearMDP(LinearModel):
         return FiniteHorizonMDP(P, r, self.horizon, _dense(self.rho, self.n_states))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearMarkovGame(LinearModel):
     """A linear discounted zero-sum Markov game in validated, read-only arrays.
 

@@ -26,7 +26,7 @@ from ._checks import (
 from .immutable import Immutable
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FiniteSupportMeasures(Immutable):
     """A family of probability measures, each on at most k states.
 

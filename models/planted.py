@@ -32,6 +32,7 @@ from ._checks import FloatArray, IntArray, ModelError, discount, flag, frozen, r
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
 from .generators import as_generator, deterministic_law, random_law, random_subsets, stored_law
+from .summaries import Summarised
 from .tabular import TabularMDP
 
 ModelT = TypeVar("ModelT", TabularMDP, FiniteHorizonMDP, MarkovGame)
@@ -42,8 +43,8 @@ LARGEST_DEVIATION = 0.125
 LARGEST_GAP = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class Planted(Generic[ModelT, PolicyT]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Planted(Summarised, Generic[ModelT, PolicyT]):
     """A model beside its optimum, which is exact up to rounding.
 
     Attributes:

@@ -24,12 +24,21 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import scipy.sparse as sp
 
-from ._checks import PROBABILITY_TOLERANCE, BoolArray, FloatArray, IntArray, ModelError, require_room, whole_number
+from ._checks import (
+    PROBABILITY_TOLERANCE,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    ModelError,
+    discount,
+    require_room,
+    whole_number,
+)
 from .game import MarkovGame
 from .linear import TABULAR_BYTES
 from .prism_text import (
@@ -73,7 +82,8 @@ def from_prism(
     Args:
         transitions: The .tra file.
         states: The .sta file. A game has no place for variables: the file is only checked against the transitions.
-        labels: The .lab file, which names the initial state. None: play begins in state 0.
+        labels: The .lab file, which names the initial state. None: play begins in state 0. With ``rho`` the file is
+            only checked.
         state_rewards: The .srew file of a reward structure. None: states pay nothing.
         transition_rewards: Its .trew file. None: choices pay nothing.
         gamma: Discount in [0, 1]; the files have none.
@@ -87,19 +97,27 @@ def from_prism(
             than ``max_bytes``, and has not been allocated then.
         OSError: A file cannot be read.
     """
-    text = PrismText.read(transitions)
+    gamma = discount(gamma)
+    text = _read("transitions", transitions)
     table, n_players = _read_choices(text)
     sides = _sides(text, table, _player_numbers(players, n_players))
     shape = (len(table), int(sides.counts_0.max()), int(sides.counts_1.max()))
     _require_room(text, shape, table, whole_number("max_bytes", max_bytes, 0))
     if states is not None:
-        _check_states(PrismText.read(states), len(table))
-    initial = _initial(labels, len(table)) if rho is None else rho
+        _check_states(_read("states", states), text, len(table))
+    initial = _initial(labels, len(table), rho)
     s = np.repeat(np.arange(len(table)), [len(choices) for choices in table])
     r = np.zeros(shape)
-    r[s, sides.a, sides.b] = _rewards(table, state_rewards, transition_rewards)
+    r[s, sides.a, sides.b] = _rewards(text, table, state_rewards, transition_rewards)
     P = _law(table, np.ravel_multi_index((s, sides.a, sides.b), shape), math.prod(shape))
     return MarkovGame(P, r, gamma, initial, sides.counts_0, sides.counts_1, _over(table, r))
+
+
+def _read(name: str, file: object) -> PrismText:
+    """The lines of the file that an argument names."""
+    if not isinstance(file, str | os.PathLike):
+        raise ModelError(f"{name} is {file!r}; pass the path of a file")
+    return PrismText.read(cast("File", file))
 
 
 _Actions = tuple[tuple[int, str], ...]
@@ -139,6 +157,8 @@ def _read_choices(text: PrismText) -> tuple[_Table, int]:
             "one that does"
         )
     n_states, n_players, n_choices, n_transitions = text.header(GAME)
+    if not int(n_states):
+        raise text.fault(text.lines[0][0], "it announces 0 states; a game has one at least")
     text.require_count("transitions", len(text.lines) - 1, n_transitions)
     found: dict[tuple[int, int], _Choice] = {}
     for line, outcome in _outcomes(text, int(n_states), int(n_players)):
@@ -219,8 +239,11 @@ class _Sides(NamedTuple):
     counts_1: IntArray
 
 
-def _player_numbers(players: Iterable[int], n_players: int) -> frozenset[int]:
-    numbers = frozenset(whole_number(f"players[{i}]", player, 0) for i, player in enumerate(players))
+def _player_numbers(players: object, n_players: int) -> frozenset[int]:
+    if not isinstance(players, Iterable):
+        raise ModelError(f"players is {players!r}; pass the numbers of the players, such as (0,)")
+    listed = cast("Iterable[object]", players)
+    numbers = frozenset(whole_number(f"players[{i}]", player, 0) for i, player in enumerate(listed))
     if numbers and max(numbers) >= n_players:
         raise ModelError(f"players has {max(numbers)}; the file has {n_players} players, counted from 0")
     return numbers
@@ -291,19 +314,28 @@ def _over(table: _Table, r: FloatArray) -> BoolArray:
 # rewards, labels and states
 
 
-def _rewards(table: _Table, of_states: File | None, of_transitions: File | None) -> FloatArray:
+def _rewards(game: PrismText, table: _Table, of_states: File | None, of_transitions: File | None) -> FloatArray:
     """What each choice pays (C,)."""
-    paid = np.zeros(sum(map(len, table)))
+    lengths = [len(choices) for choices in table]
+    paid = np.zeros(sum(lengths))
     if of_states is not None:
-        paid += np.repeat(_state_rewards(PrismText.read(of_states), len(table)), [len(choices) for choices in table])
+        paid += np.repeat(_state_rewards(_read("state_rewards", of_states), game, len(table)), lengths)
     if of_transitions is not None:
-        paid += _transition_rewards(PrismText.read(of_transitions), table)
+        with np.errstate(over="ignore"):  # an infinite sum is refused below, not warned about
+            paid += _transition_rewards(_read("transition_rewards", of_transitions), game, table)
+    finite = np.isfinite(paid)
+    if not finite.all():
+        state = np.repeat(np.arange(len(table)), lengths)[np.argmin(finite)]
+        raise ModelError(
+            f"the rewards of state {state} in {of_states} and {of_transitions} add up beyond the range of float64; "
+            "give them a smaller unit"
+        )
     return paid
 
 
-def _state_rewards(text: PrismText, n_states: int) -> FloatArray:
+def _state_rewards(text: PrismText, game: PrismText, n_states: int) -> FloatArray:
     states, entries = text.header(STATE_REWARDS)
-    text.require_count("states", n_states, states)
+    text.require_same("states", states, game, n_states)
     text.require_count("rewards", len(text.lines) - 1, entries)
     found: dict[int, float] = {}
     for line, (state, digits) in text.body(STATE_REWARD):
@@ -314,10 +346,10 @@ def _state_rewards(text: PrismText, n_states: int) -> FloatArray:
     return np.array([found.get(s, 0.0) for s in range(n_states)])
 
 
-def _transition_rewards(text: PrismText, table: _Table) -> FloatArray:
+def _transition_rewards(text: PrismText, game: PrismText, table: _Table) -> FloatArray:
     states, choices, entries = text.header(TRANSITION_REWARDS)
-    text.require_count("states", len(table), states)
-    text.require_count("choices", sum(map(len, table)), choices)
+    text.require_same("states", states, game, len(table))
+    text.require_same("choices", choices, game, sum(map(len, table)))
     text.require_count("rewards", len(text.lines) - 1, entries)
     found: dict[tuple[int, int], dict[int, float]] = {}
     for line, (state, choice, successor, digits) in text.body(TRANSITION_REWARD):
@@ -347,9 +379,11 @@ def _of_choice(text: PrismText, state: int, number: int, paid: dict[int, float] 
     return reward
 
 
-def _initial(labels: File | None, n_states: int) -> FloatArray:
-    """rho (S,) at the one initial state."""
-    initial = {0} if labels is None else _labelled(PrismText.read(labels), "init", n_states)
+def _initial(labels: File | None, n_states: int, rho: FloatArray | None) -> FloatArray:
+    """``rho``, or where it is None that of the one initial state (S,); the labels are checked all the same."""
+    initial = {0} if labels is None else _labelled(_read("labels", labels), "init", n_states)
+    if rho is not None:
+        return rho
     if len(initial) != 1:
         raise ModelError(
             f"{labels} labels {len(initial)} states as initial; pass rho, the distribution over the states"
@@ -360,7 +394,14 @@ def _initial(labels: File | None, n_states: int) -> FloatArray:
 def _labelled(text: PrismText, wanted: str, n_states: int) -> set[int]:
     """The states with a label."""
     (declared,) = text.header(LABELS)
-    names = [name for _, name in re.findall(r'(\d+)="([^"]+)"', declared)]
+    names: list[str] = []
+    for number, name in re.findall(r'(\d+)="([^"]+)"', declared):
+        if number != str(len(names)):
+            raise text.fault(
+                text.lines[0][0],
+                f'label "{name[:60]}" has number {number[:20]} where {len(names)} belongs; count labels from 0',
+            )
+        names.append(name)
     found: set[int] = set()
     for line, (state, labels) in text.body(LABELLED):
         s = text.index(line, "state", state, n_states)
@@ -369,9 +410,13 @@ def _labelled(text: PrismText, wanted: str, n_states: int) -> set[int]:
     return found
 
 
-def _check_states(text: PrismText, n_states: int) -> None:
+def _check_states(text: PrismText, game: PrismText, n_states: int) -> None:
     """Raise unless the file lists the values of the variables in states 0, ..., S - 1."""
-    text.require_count("states", len(text.lines) - 1, str(n_states))
+    if len(text.lines) - 1 != n_states:
+        raise ModelError(
+            f"{text.path} lists {len(text.lines) - 1} states, but {game.path} has {n_states}; "
+            "use the files of one export"
+        )
     (variables,) = text.header(VARIABLES)
     for s, (line, (state, values)) in enumerate(text.body(STATE)):
         if int(state) != s:

@@ -71,6 +71,8 @@ class PrismText:
             text = Path(path).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ModelError(f"{os.fspath(path)} is no text; pass a file that PRISM exported") from error
+        if text.startswith("\ufeff"):
+            raise ModelError(f"{os.fspath(path)} begins with a byte order mark; save it as UTF-8 without one")
         numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
         lines = tuple((number, line) for number, line in numbered if line and not line.startswith("#"))
         if not lines:
@@ -92,7 +94,8 @@ class PrismText:
     def _parts(self, number: int, line: str, form: Form) -> tuple[str, ...]:
         match = form.pattern.fullmatch(line)
         if match is None:
-            raise self.fault(number, f"{line[:80]!r} is not of the form {form.shape!r}; export the model again")
+            remedy = "write spaces for its tabs" if "\t" in line else "export the model again"
+            raise self.fault(number, f"{line[:80]!r} is not of the form {form.shape!r}; {remedy}")
         return match.groups()
 
     def index(self, number: int, what: str, digits: str, count: int) -> int:
@@ -111,6 +114,13 @@ class PrismText:
         if abs(value) > sys.float_info.max:
             raise self.fault(number, f"{digits[:40]} is beyond the range of float64")
         return float(value)
+
+    def require_same(self, what: str, announced: str, other: "PrismText", found: int) -> None:
+        """Raise unless the first line announces as many as another file has."""
+        if found != int(announced):
+            number, _ = self.lines[0]
+            told = f"it announces {int(announced)} {what}, but {other.path} has {found}; use the files of one export"
+            raise self.fault(number, told)
 
     def require_count(self, what: str, found: int, announced: str) -> None:
         """Raise unless the file holds as many as its first line says."""

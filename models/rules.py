@@ -20,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from ._checks import PROBABILITY_TOLERANCE, BoolArray, IntArray, ModelError, whole_number
+from ._checks import PROBABILITY_TOLERANCE, BoolArray, IntArray, ModelError, discount, whole_number
 from .game import MarkovGame
 
 MOST_STATES = 100_000
@@ -87,8 +87,9 @@ def tabulate(
 
     Raises:
         ModelError: A limit is exceeded, and the message says how far the exploration has come; or the rules give a
-            player no action, or probabilities that do not sum to one.
+            player no action, or probabilities that do not sum to one; or an argument is out of range.
     """
+    gamma = discount(gamma)
     most = whole_number("max_states", max_states, 1), whole_number("max_bytes", max_bytes, 1)
     found = _Exploration(rules, *most)
     start = [(found.number(state), probability) for probability, state in rules.start()]
@@ -123,10 +124,11 @@ class _Exploration(Generic[State, Action]):
         if len(self.states) == self.max_states:
             raise ModelError(
                 f"{self.rules} has more than {self.max_states:,} states: so many were found by "
-                f"exploring {len(self.actions_0):,} of them; raise max_states, or take a smaller game"
+                f"exploring {len(self.actions_0):,} of them; {_remedy('max_states')}"
             )
         self.numbers[state] = len(self.states)
         self.states.append(state)
+        self._require_room()
         return len(self.states) - 1
 
     def expand(self, state: State | None) -> None:
@@ -135,10 +137,12 @@ class _Exploration(Generic[State, Action]):
             self._add_actions((None,), (None,))
             self._add_outcomes([(1.0, None, 0.0)])
             return
-        ours, theirs = map(tuple, self.rules.actions(state))
-        if not (ours and theirs):
+        ours, theirs = self.rules.actions(state)
+        if not (len(ours) and len(theirs)):
             raise ModelError(f"{self.rules} gives a player no action in {state}; a player without a choice has one")
-        self._add_actions(ours, theirs)
+        self.most_0, self.most_1 = max(self.most_0, len(ours)), max(self.most_1, len(theirs))
+        self._require_room(len(ours) * len(theirs))  # asked before anything of that length is made
+        self._add_actions(tuple(ours), tuple(theirs))
         for a, b in product(ours, theirs):
             total = self._add_outcomes(self.rules.outcomes(state, a, b))
             if not abs(total - 1.0) <= PROBABILITY_TOLERANCE:
@@ -146,12 +150,11 @@ class _Exploration(Generic[State, Action]):
                     f"the outcomes of {a} against {b} in {state} have probabilities that sum to {total:.12g}, not 1; "
                     "list every outcome"
                 )
-        self._check_bytes()
+        self._require_room()
 
     def _add_actions(self, ours: tuple[Action | None, ...], theirs: tuple[Action | None, ...]) -> None:
         self.actions_0.append(ours)
         self.actions_1.append(theirs)
-        self.most_0, self.most_1 = max(self.most_0, len(ours)), max(self.most_1, len(theirs))
 
     def _add_outcomes(self, outcomes: Iterable[tuple[float, State | None, float]]) -> float:
         """The sum of the probabilities."""
@@ -166,14 +169,21 @@ class _Exploration(Generic[State, Action]):
             self.rewards.append(reward)
         return sum(weights.values())
 
-    def _check_bytes(self) -> None:
-        # In a MarkovGame a pair of actions has entries of r and indptr; an outcome probability, reward and next state.
-        size = (8 + 4) * len(self.states) * self.most_0 * self.most_1 + (8 + 8 + 4) * len(self.rewards)
+    def _require_room(self, more: int = 0) -> None:
+        """Raise where the table, with so many more pairs of actions in it, has outgrown its limit."""
+        # In a MarkovGame a pair of actions has entries of r and indptr; an outcome, at least one for each pair, has
+        # probability, reward and next state.
+        size = (8 + 4) * len(self.states) * self.most_0 * self.most_1 + (8 + 8 + 4) * (len(self.rewards) + more)
         if size > self.max_bytes:
             raise ModelError(
                 f"{self.rules} needs a table of at least {size:,} bytes, for the {len(self.states):,} states found so "
-                f"far and up to {self.most_0} x {self.most_1} actions; the limit is max_bytes = {self.max_bytes:,}"
+                f"far and up to {self.most_0} x {self.most_1} actions; the limit is max_bytes = {self.max_bytes:,}; "
+                f"{_remedy('max_bytes')}"
             )
+
+
+def _remedy(limit: str) -> str:
+    return f"take a smaller game, or raise {limit}, an argument of tabulate and from_openspiel"
 
 
 def _table(

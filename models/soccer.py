@@ -1,8 +1,8 @@
 """Littman's soccer: two players, one ball and a grid.
 
 Littman, Markov Games as a Framework for Multi-Agent Reinforcement Learning, ICML 1994, section 5.1, on a grid of 4 x 5
-squares. Both players choose to go north, south, east or west or to stand; then the two moves are made in random
-order, each order with probability 1/2:
+squares. Both players choose to go north, south, west or east, or to stand (actions 0 to 4); then the two moves are made
+in random order, each order with probability 1/2:
 
 * a step into the other player's square does not take place, and the ball is the other player's, whoever had it;
 * a step off the grid does not take place, except that the player with the ball scores in its goal: player_0 at the
@@ -67,15 +67,18 @@ class SoccerRules:
     def __post_init__(self) -> None:
         """Check the grid."""
         flag("kick_off_again", self.kick_off_again)
-        rows = self.grid.split("\n")
-        if len(rows) < 3 or len({len(row) for row in rows}) != 1 or not set(self.grid) <= set(".ABO\n"):
+        if not _is_board(self.grid):
             raise ModelError(
-                f"grid is {self.grid!r}; draw at least three rows of equal length with '.', 'A', 'B' and 'O', "
-                f"such as {LITTMAN_GRID!r}"
+                f"grid is {self.grid!r}; draw, in one string, at least three rows of equal length with '.', 'A', 'B' "
+                f"and 'O', such as {LITTMAN_GRID!r}"
             )
         for player in "AB":
             if self.grid.count(player) != 1:
                 raise ModelError(f"grid has {self.grid.count(player)} squares {player!r}; it needs one")
+
+    def __str__(self) -> str:
+        height, width = self._size
+        return f"soccer on a grid of {height} x {width} squares"
 
     def start(self) -> list[tuple[float, SoccerState]]:
         """The positions after kick-off."""
@@ -128,6 +131,13 @@ class SoccerRules:
         return [(r, c) for r, row in enumerate(rows) for c, drawn in enumerate(row) if drawn == mark]
 
 
+def _is_board(grid: object) -> bool:
+    if not isinstance(grid, str):
+        return False
+    rows = grid.split("\n")
+    return len(rows) >= 3 and len({len(row) for row in rows}) == 1 and set(grid) <= set(".ABO\n")
+
+
 def soccer_game(*, grid: str = LITTMAN_GRID, kick_off_again: bool = True, gamma: float = 0.9) -> MarkovGame:
     """Littman's soccer: 760 states, five actions each, gamma = 0.9.
 
@@ -141,6 +151,7 @@ def soccer_game(*, grid: str = LITTMAN_GRID, kick_off_again: bool = True, gamma:
         gamma: Discount.
 
     Raises:
-        ModelError: An argument out of range.
+        ModelError: An argument out of range, or a grid so large that there are more than 100,000 states or 1 GiB of
+            table; :func:`~lookahead_rl.models.tabulate` takes other limits.
     """
     return tabulate(SoccerRules(grid, kick_off_again), gamma).game

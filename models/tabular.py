@@ -32,7 +32,7 @@ from .immutable import Immutable
 from .outcomes import Outcomes, TransitionMatrix, check_law, law_nbytes, outcomes_of, require_absorbing
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TabularMDP(Immutable):
     """A finite discounted MDP in validated, read-only arrays.
 

@@ -22,6 +22,7 @@ import numpy as np
 from ..models import LinearMDP
 from ..models.features import FeatureMap
 from ..models.linear import NEGATIVE_TOLERANCE, LinearLaw
+from ..models.summaries import Summarised
 from .bellman import UNIT_ROUNDOFF
 from .certificates import OUTWARDS, widened
 from .solution import Certificate, FloatArray, IntArray, Status, exactness
@@ -30,8 +31,8 @@ from .solution import Certificate, FloatArray, IntArray, Status, exactness
 BLOCK_ENTRIES = 2**20
 
 
-@dataclass(frozen=True, eq=False)
-class LinearSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearSolution(Summarised):
     """The optimum of a linear MDP, in H*d numbers.
 
     Attributes:

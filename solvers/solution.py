@@ -13,10 +13,12 @@ evaluated, they enclose v^policy.)
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..models.summaries import Summarised
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,14 +68,16 @@ class Status(Enum):
         return self.value
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Summarised):
     """Bounds on the optimal (or Nash) value, state by state.
 
     Attributes:
         lower: Lower bounds, of the shape of the value; attained by the returned policy.
         upper: Upper bounds, of the same shape; infinite where nothing is certified.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("gap",)
 
     lower: FloatArray
     upper: FloatArray
@@ -105,8 +109,8 @@ class GameWork:
     exact_evaluations: int
 
 
-@dataclass(frozen=True, eq=False)
-class Solution(Generic[Policy]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Summarised, Generic[Policy]):
     """A solver's answer.
 
     Attributes:

@@ -1,16 +1,22 @@
 """Soccer, Goofspiel, Oshi-Zumo, and the tables that are made from rules."""
 
+import tracemalloc
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from itertools import product
+from math import comb
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pettingzoo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pettingzoo.test import api_test, parallel_api_test
 from scipy.optimize import linprog
 
 from lookahead_rl.models import (
@@ -181,11 +187,21 @@ def test_soccer_keeps_the_reward_of_each_outcome(tmp_path: Path) -> None:
         ("A.B\n...", "at least three rows"),
         ("A.B\n..\n...", "equal length"),
         ("A.B\n.X.\n...", "'O'"),
+        (5, "grid is 5; draw, in one string, at least three rows"),
+        (None, "grid is None; draw"),
+        (["A.B", "...", "..."], r"grid is \['A.B', .*; draw"),
     ],
 )
-def test_bad_grids_are_refused(grid: str, message: str) -> None:
+def test_bad_grids_are_refused(grid: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         soccer_game(grid=grid)
+
+
+def test_a_pitch_too_large_is_refused_by_its_size() -> None:
+    rows = ["." * 400] * 400
+    with pytest.raises(ModelError, match="soccer on a grid of 401 x 400 squares has more than 10 states") as caught:
+        tabulate(SoccerRules("\n".join([*rows, "AB" + "." * 398])), 0.9, max_states=10)
+    assert len(str(caught.value)) < 300
 
 
 # Goofspiel
@@ -274,12 +290,22 @@ def test_goofspiel_has_as_many_states_as_its_page_says(n_cards: int, n_states: i
         ({"prize_order": "up"}, "prize_order is 'up'; pass one of 'random', 'descending', 'ascending'"),
         ({"payoff": "total_points"}, "payoff is 'total_points'"),
         ({"gamma": 2}, "gamma"),
-        ({"n_cards": 13}, "has more than 100,000 states"),
+        ({"n_cards": 10}, "n_cards is 10, which makes at least 184,656 states, more than 100,000; pass 2 to 9, or tab"),
+        ({"n_cards": 13}, "n_cards is 13, which makes at least 10,400,431 states"),
+        ({"n_cards": 10**9}, "n_cards is 1000000000; it must be at most 52"),
+        ({"n_cards": 6}, r"has more than 100,000 states.*raise max_states, an argument of tabulate and from_openspiel"),
     ],
 )
 def test_bad_goofspiel_is_refused(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         goofspiel_game(**kwargs)
+
+
+@pytest.mark.parametrize("n_cards", [2, 3, 4, 5])
+def test_the_fewest_states_are_counted_right(n_cards: int) -> None:
+    """Two equally large hands of two cards or more, whatever they are, and the end: C(2n, n) - n^2."""
+    game = goofspiel_game(n_cards, prize_order="descending", payoff="point_difference")
+    assert game.n_states == comb(2 * n_cards, n_cards) - n_cards**2
 
 
 # Oshi-Zumo
@@ -324,11 +350,28 @@ def test_a_player_without_the_least_bid_bids_all() -> None:
         ({"size": -1}, "size is -1"),
         ({"coins": 3, "min_bid": 4}, "min_bid is 4, but the players have 3 coins"),
         ({"alesia": 1}, "alesia is 1"),
+        ({"coins": 10**30}, "coins is 1000000000000000000000000000000; it must be at most 1,000,000,000"),
+        ({"coins": 400}, "needs a table of at least.*raise max_bytes, an argument of tabulate and from_openspiel"),
     ],
 )
 def test_bad_oshi_zumo_is_refused(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         oshi_zumo_game(**kwargs)
+
+
+@pytest.mark.parametrize(("coins", "size"), [(10**8, 3), (10**8, 0), (5000, 0)])
+def test_more_bids_than_a_table_holds_are_refused_before_they_are_listed(coins: int, size: int) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=rf"up to {coins} x {coins} actions.*take a smaller game, or raise max_by"):
+            oshi_zumo_game(coins, size=size)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_fortune_that_must_be_bid_at_once_is_no_large_game() -> None:
+    assert oshi_zumo_game(10**9, min_bid=10**9 - 1).n_states == 5
 
 
 def test_bids_of_nothing_for_ever_are_refused_without_a_discount() -> None:
@@ -393,8 +436,8 @@ def test_outcomes_with_different_rewards_stay_apart() -> None:
         ),
         (
             Coin(),
-            {"max_bytes": 50},
-            r"at least \d+ bytes, for the 3 states found so far and up to 2 x 1 actions.* max_bytes = 50",
+            {"max_bytes": 100},
+            r"at least \d+ bytes, for the 3 states found so far and up to 2 x 1 actions.* max_bytes = 100; take",
         ),
         (Coin([(0.5, "b", 1.0)]), {}, "outcomes of flip against None in a have probabilities that sum to 0.5, not 1"),
         (Coin([(np.nan, "b", 1.0)]), {}, "sum to nan"),
@@ -406,6 +449,28 @@ def test_outcomes_with_different_rewards_stay_apart() -> None:
 def test_bad_rules_and_too_large_games_are_refused(rules: Coin, limits: dict[str, int], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         tabulate(rules, 0.5, **limits)
+
+
+@pytest.mark.parametrize("gamma", [1.5, "0.5", None])
+def test_the_discount_is_checked_before_the_game_is_explored(gamma: Any) -> None:
+    class Untouchable(Coin):
+        def start(self) -> Any:
+            raise AssertionError("explored")
+
+    with pytest.raises(ModelError, match=f"gamma is {gamma!r}"):
+        tabulate(Untouchable(), gamma)
+
+
+@pytest.mark.parametrize("name", ["Goofspiel", "OshiZumo"])
+def test_pettingzoos_tests_treat_masks_as_the_page_says(name: str) -> None:
+    env_id = f"lookahead_rl/{name}-v0"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        api_test(pettingzoo.make("aec", env_id), num_cycles=50)
+    with pytest.raises(ModelError, match=r"actions\['player_\d'\] is"):
+        parallel_api_test(pettingzoo.make("parallel", env_id), num_cycles=200)
+    page = import_module(f"lookahead_rl.envs.{'goofspiel' if name == 'Goofspiel' else 'oshi_zumo'}_v0").game.__doc__
+    assert "parallel_api_test" in page
 
 
 def test_every_soccer_move_is_among_the_outcomes_of_its_pair() -> None:

@@ -215,7 +215,9 @@ def test_illegal_states_and_actions_are_named(states: list, actions: list, messa
 
 
 def test_actions_outside_a_games_action_sets_are_refused():
-    with pytest.raises(ModelError, match=r"actions\[0\] is 4, which is not an action of state 1; see n_actions_0"):
+    with pytest.raises(
+        ModelError, match=r"actions\[0\] is the pair \(1, 1\); in state 1 the action of player_0 must be 0 to 0"
+    ):
         simulator_of(ragged_game()).sample([1], [4], np.random.default_rng(SEED))
 
 

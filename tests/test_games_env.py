@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -19,13 +20,20 @@ from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, render
 from scipy.stats import chisquare
 
 import lookahead_rl
+from lookahead_rl.envs.game_pictures import MATRIX_HEIGHT, MATRIX_LEFT, MATRIX_TOP, MATRIX_WIDTH, numbers
 from lookahead_rl.envs.game_registration import GAMES, register_games
 from lookahead_rl.envs.games import PLAYERS, MarkovGameEnv
 from lookahead_rl.envs.games_vector import VectorGameEnv
+from lookahead_rl.envs.pictures import FIRST, INK, PAPER, QUIET, SECOND
+from lookahead_rl.envs.pixel_font import text_mask
 from lookahead_rl.models import (
     GenerativeModel,
+    GoofspielRules,
+    GoofspielState,
     MarkovGame,
     ModelError,
+    OshiZumoRules,
+    OshiZumoState,
     SoccerRules,
     SoccerState,
     matrix_game,
@@ -33,6 +41,7 @@ from lookahead_rl.models import (
     tabulate,
 )
 from lookahead_rl.models.generators import garnet_game, random_linear_game
+from lookahead_rl.models.soccer import OPENSPIEL_GRID
 
 IDS = sorted(GAMES)
 RAGGED = {"lookahead_rl/Goofspiel-v0", "lookahead_rl/OshiZumo-v0"}
@@ -424,12 +433,13 @@ def test_drawings_show_the_game_of_the_state(mode: str) -> None:
         assert first.splitlines()[:3] == [
             "state 0 of 2   cycle 1",
             "the episode begins",
-            "v*(s) = 8, the value of the game q*(s, a, b) with equilibrium mu, nu:",
+            "",
         ]
+        assert "v*(s) = 8, the value of the game q*(s, a, b) with equilibrium mu, nu:" in first
         assert [line.split()[-2:] for line in first.splitlines()[-2:]] == [["9", "8"], ["8", "7"]]
-        assert "played a = 0, b = 0   reward +3   return 3" in second
+        assert "played a=0 against b=0   reward +3   return 3" in second
     else:
-        assert first.shape == (420, 680, 3)
+        assert first.shape == (460, 880, 3)
         assert first.dtype == np.uint8
         assert (first != second).any()
 
@@ -438,8 +448,161 @@ def test_a_drawing_of_many_actions_says_what_it_leaves_out() -> None:
     env = MarkovGameEnv(garnet_game(3, 40, 300, 2, 0), render_mode="ansi")
     env.reset(seed=0)
     assert "the first 10 by 10 of 40 by 300 actions" in env.render()
+    assert env.render().splitlines()[-2].split() == ["...", "..."]
+    assert all(line.endswith(" ...") for line in env.render().splitlines()[5:-2])
     env.render_mode = "rgb_array"
-    assert env.render().shape == (420, 680, 3)
+    image = env.render()
+    assert image.shape == (460, 880, 3)
+    assert shows(image, "... 30 more", QUIET)
+    assert shows(image, "... 290 more", QUIET)
+
+
+def shows(image: np.ndarray, text: str, colour: tuple[int, int, int] = INK, scale: int = 2) -> bool:
+    """Whether a line of text stands somewhere in an image, in this colour."""
+    mask = text_mask(text).repeat(scale, axis=0).repeat(scale, axis=1)
+    inked = (image == np.array(colour, dtype=np.uint8)).all(axis=2)
+    (height, width), (rows, columns) = mask.shape, inked.shape
+    found = np.ones((rows - height + 1, columns - width + 1), dtype=bool)
+    for i, j in np.argwhere(mask):
+        found &= inked[i : i + found.shape[0], j : j + found.shape[1]]
+    return bool(found.any())
+
+
+def drawn(env_id: str, state: int, **kwargs: Any) -> tuple[str, np.ndarray]:
+    """A state as text and as an image."""
+    frames = []
+    for mode in ("ansi", "rgb_array"):
+        env = parallel(env_id, render_mode=mode, observation="state", **kwargs)
+        env.reset(seed=0, options={"state": state})
+        frames.append(env.render())
+    return frames[0], frames[1]
+
+
+def test_pursuit_draws_its_grid() -> None:
+    text, image = drawn("lookahead_rl/Pursuit-v0", 1 * 9 + 6, n=3)
+    assert text.splitlines()[3:7] == [" .  P  .", " .  .  .", " E  .  .", "P pursues E"]
+    assert text.splitlines()[10].split() == ["stay", "north", "east", "south", "west"]
+    for name in ("stay", "north", "east", "south", "west"):
+        assert shows(image, name)
+    for letter, colour in (("P", FIRST), ("E", SECOND)):
+        assert shows(image, letter, PAPER)
+        assert (image == np.array(colour)).all(axis=2).any()
+    text, image = drawn("lookahead_rl/Pursuit-v0", 4 * 9 + 4, n=3)
+    assert text.splitlines()[3:7] == ["  .   .   .", "  . [PE]  .", "  .   .   .", "caught: this step pays 1"]
+    assert shows(image, "everywhere", QUIET)  # whatever they do
+
+
+@pytest.mark.parametrize(("ball", "squares"), [(0, (" B  .", "[A]")), (1, ("[B] .", " A "))])
+def test_soccer_shows_who_has_the_ball(ball: int, squares: tuple[str, str]) -> None:
+    state = tabulate(SoccerRules(), 0.9).index[SoccerState((2, 1), (1, 3), ball)]
+    text, image = drawn("lookahead_rl/Soccer-v0", state)
+    assert all(square in text for square in squares)
+    assert f"{'AB'[ball]} has the ball" in text
+    assert shows(image, f"{'AB'[ball]} has the ball")
+    assert [line.split()[0] for line in text.splitlines()[-5:]] == ["north", "south", "west", "east", "stand"]
+
+
+def test_soccer_shows_a_free_ball() -> None:
+    text, _ = drawn("lookahead_rl/Soccer-v0", 0, grid=OPENSPIEL_GRID, kick_off_again=False)
+    assert "[o]" in text
+    assert "the ball is free" in text
+
+
+def test_goofspiel_shows_hands_prizes_and_lead() -> None:
+    rules = GoofspielRules(4)
+    state = tabulate(rules, 1.0).index[GoofspielState((1, 2, 4), (2, 3, 4), 4, (1, 2), 3)]
+    text, image = drawn("lookahead_rl/Goofspiel-v0", state)
+    assert text.splitlines()[3:7] == [
+        "player 1   .  2  3  4",
+        "prizes     1  2  . [4]",
+        "player 0   1  2  .  4",
+        "lead of player 0: 3",
+    ]
+    assert re.findall(r"card \d", text) == ["card 2", "card 3", "card 4", "card 1", "card 2", "card 4"]
+    assert shows(image, "lead of player 0: 3")
+    assert shows(image, "card 1") or shows(image, "card 1", QUIET)
+
+
+def test_oshi_zumo_shows_coins_place_and_bids() -> None:
+    rules = OshiZumoRules(5, 2)
+    state = tabulate(rules, 1.0).index[OshiZumoState(4, 3, -1)]
+    text, image = drawn("lookahead_rl/OshiZumo-v0", state, coins=5, size=2)
+    assert text.splitlines()[3:6] == [" . [W] .  .  .", "coins 4 and 3", "place -1 of -2 to 2"]
+    assert [line.split()[:2] for line in text.splitlines()[-4:]] == [["bid", str(bid)] for bid in (1, 2, 3, 4)]
+    assert shows(image, "coins 4 and 3")
+    assert shows(image, "bid 4") or shows(image, "bid 4", QUIET)
+
+
+@pytest.mark.parametrize("size", [30, 200])
+def test_boards_without_room_are_left_out(size: int) -> None:
+    text, image = drawn("lookahead_rl/OshiZumo-v0", 0, coins=12, size=size)
+    assert "W" not in text
+    assert f"place 0 of -{size} to {size}" in text
+    assert shows(image, f"place 0 of -{size} to {size}")
+
+
+def test_last_actions_are_called_by_their_names() -> None:
+    for env_id, played in (
+        ("lookahead_rl/OshiZumo-v0", "played bid 1 against bid 3"),
+        ("lookahead_rl/Pursuit-v0", "played stay against east"),
+        ("lookahead_rl/Goofspiel-v0", "played card 1 against card 3"),
+        ("lookahead_rl/Soccer-v0", "played north against west"),
+        ("lookahead_rl/VanDerWal-v0", "played a=0 against b=1"),
+    ):
+        actions = {"player_0": 0, "player_1": 1 if "Wal" in env_id else 2}
+        env = parallel(env_id, render_mode="ansi")
+        env.reset(seed=0)
+        env.step(actions)
+        assert played in env.render()
+        turns = pettingzoo.make("aec", env_id, render_mode="ansi")
+        turns.reset(seed=0)
+        for action in actions.values():
+            turns.step(action)
+        assert turns.render() == env.render()
+        many = lanes(env_id, 2, render_mode="ansi")
+        many.reset(seed=0)
+        many.step([[*actions.values()]] * 2)
+        assert all(played in frame for frame in many.render())
+
+
+@pytest.mark.parametrize("env_id", sorted(RAGGED))
+def test_an_episode_that_is_over_is_said_to_be(env_id: str) -> None:
+    env, rng = parallel(env_id, render_mode="ansi"), np.random.default_rng(0)
+    _, infos = env.reset(seed=0)
+    while env.agents:
+        assert "the episode is over" not in env.render()
+        *_, infos = env.step(legal(env, infos, rng))
+    assert env.render().splitlines()[1].startswith("played ")
+    assert env.render().splitlines()[2:] == ["the episode is over"]
+    env.render_mode = "rgb_array"
+    assert shows(env.render(), "the episode is over", scale=3)
+    env.reset(options={"state": int(env.state()[0])})
+    env.step(dict.fromkeys(PLAYERS, 0))
+    assert shows(env.render(), "the episode is over", scale=3)
+
+
+def test_numbers_stand_in_the_cells_of_registered_games() -> None:
+    for env_id in IDS:
+        env = parallel(env_id, render_mode="rgb_array")
+        env.reset(seed=0)
+        image = env.render()[MATRIX_TOP:][:MATRIX_HEIGHT, MATRIX_LEFT:][:, :MATRIX_WIDTH]
+        assert {tuple(colour) for colour in image.reshape(-1, 3)} & {INK, PAPER}
+
+
+def test_numbers_tell_nearly_equal_payoffs_apart() -> None:
+    assert numbers(np.array([[9.0, 8.0], [8.0, 7.0]]), 4) == [["9", "8"], ["8", "7"]]
+    assert numbers(np.array([[3.5, 3.25]]), 4) == [["3.50", "3.25"]]
+    assert numbers(np.array([[3.00012, 3.00034]]), 4) == [["3.00012", "3.00034"]]
+    assert numbers(np.array([[-1e-9, 1.0]]), 3) == [["0", "1"]]
+    assert numbers(np.array([[0.0, 0.0]]), 3) == [["0", "0"]]
+    assert numbers(np.array([[1e12, 3e-9]]), 3) == [["1e+12", "3e-09"]]
+
+
+def test_rounding_is_not_drawn() -> None:
+    """Payoffs that are equal up to rounding have one colour, and a number that is zero is shown as zero."""
+    env = MarkovGameEnv(matrix_game(np.array([[1.0, 1.0 + 1e-12], [1.0 - 1e-12, 1.0]])), render_mode="rgb_array")
+    env.reset(seed=0)
+    assert shows(env.render(), "q* = 1 everywhere", QUIET)
 
 
 def test_human_mode_prints_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -527,6 +690,67 @@ def test_bad_joint_actions_are_named(actions: Any, message: str) -> None:
     env.reset(seed=0)
     with pytest.raises(ModelError, match=message):
         env.step(actions)
+
+
+def masks_of(infos: dict[str, Any], lane: int) -> list[list[int]]:
+    return [infos[player]["action_mask"][lane].tolist() for player in PLAYERS]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_lanes_of_ragged_games_show_masks(mode: AutoresetMode) -> None:
+    """A lane is told what the scalar environment would say, laid out as Gymnasium's own vector environments do it."""
+    scalar = parallel("lookahead_rl/Goofspiel-v0")
+    env = lanes("lookahead_rl/Goofspiel-v0", 3, autoreset_mode=mode)
+    rng = np.random.default_rng(0)
+    _, infos = env.reset(seed=0)
+    for _ in range(3):
+        for player in PLAYERS:
+            assert infos[player]["action_mask"].shape == (3, 4)
+            assert infos[player]["action_mask"].dtype == np.int8
+            assert infos[player]["_action_mask"].all()
+            assert infos[f"_{player}"].all()
+        for lane, state in enumerate(env.unwrapped.states):
+            _, told = scalar.reset(options={"state": int(state)})
+            assert masks_of(infos, lane) == [told[player]["action_mask"].tolist() for player in PLAYERS]
+        actions = [[rng.choice(np.flatnonzero(mask)) for mask in masks_of(infos, lane)] for lane in range(3)]
+        _, _, terminated, _, infos = env.step(actions)
+    assert terminated.all()
+    if mode == AutoresetMode.SAME_STEP:
+        assert masks_of(infos, 0) == [[1, 1, 1, 1]] * 2
+        assert masks_of(infos["final_info"], 0) == [[1, 0, 0, 0]] * 2
+    if mode == AutoresetMode.NEXT_STEP:  # what is asked of a lane that is about to be reset does not matter
+        *_, infos = env.step([[3, 3]] * 3)
+        assert masks_of(infos, 0) == [[1, 1, 1, 1]] * 2
+    if mode == AutoresetMode.DISABLED:
+        _, infos = env.reset(options={"reset_mask": np.array([False, True, False])})
+        assert masks_of(infos, 1) == [[1, 1, 1, 1]] * 2
+        assert infos["_player_0"].tolist() == infos["player_0"]["_action_mask"].tolist() == [False, True, False]
+
+
+def test_masks_of_lanes_survive_the_list_of_infos() -> None:
+    env = gym.wrappers.vector.DictInfoToList(lanes("lookahead_rl/OshiZumo-v0", 2))
+    _, infos = env.reset(seed=0)
+    assert [info["player_1"]["action_mask"].tolist() for info in infos] == [[1] * 10] * 2
+
+
+def test_lanes_of_other_games_show_no_masks() -> None:
+    _, infos = lanes("lookahead_rl/VanDerWal-v0", 2).reset(seed=0)
+    assert set(infos) == {"prob", "_prob"}
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ([5, 0], r"actions\[1\] is the pair \(5, 0\); in state \d+ the action of player_0 must be 0 to 1$"),
+        ([1, 5], r"actions\[1\] is the pair \(1, 5\); in state \d+ the action of player_1 must be 0 to 2$"),
+    ],
+)
+def test_actions_that_a_lane_lacks_are_named_by_player(pair: list[int], message: str) -> None:
+    env = lanes("lookahead_rl/OshiZumo-v0", 2)
+    env.reset(seed=0)
+    env.step([[9, 9], [7, 6]])
+    with pytest.raises(ModelError, match=message):
+        env.step([[0, 0], pair])
 
 
 def test_a_linear_game_of_a_billion_states_plays_and_solves() -> None:

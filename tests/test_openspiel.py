@@ -207,12 +207,15 @@ def test_markov_soccer_is_played_as_openspiel_plays_it() -> None:
     assert binomtest(firsts, contested).pvalue > 1e-3
 
 
-def stakes_type(chance_mode: Any) -> Any:
+EXPLICIT = pyspiel.GameType.ChanceMode.EXPLICIT_STOCHASTIC
+
+
+def game_type(name: str, dynamics: Any, chance_mode: Any = EXPLICIT) -> Any:
     kinds = pyspiel.GameType
     return kinds(
-        short_name="python_stakes",
-        long_name="Stakes",
-        dynamics=kinds.Dynamics.SIMULTANEOUS,
+        short_name=f"python_{name.lower()}",
+        long_name=name,
+        dynamics=dynamics,
         chance_mode=chance_mode,
         information=kinds.Information.PERFECT_INFORMATION,
         utility=kinds.Utility.ZERO_SUM,
@@ -239,8 +242,8 @@ STAKES_INFO = pyspiel.GameInfo(
 class Stakes(pyspiel.Game):
     """Two rounds; in each two coins set the stake, 1, 2 or 3, and [[2, 0], [0, 1]] is played for it and paid."""
 
-    def __init__(self, chance_mode: Any = pyspiel.GameType.ChanceMode.EXPLICIT_STOCHASTIC) -> None:
-        super().__init__(stakes_type(chance_mode), STAKES_INFO, {})
+    def __init__(self, chance_mode: Any = EXPLICIT) -> None:
+        super().__init__(game_type("Stakes", pyspiel.GameType.Dynamics.SIMULTANEOUS, chance_mode), STAKES_INFO, {})
 
     def new_initial_state(self) -> "StakesState":
         return StakesState(self)
@@ -280,6 +283,44 @@ class StakesState(pyspiel.State):
 
     def __str__(self) -> str:
         return f"round {self.rounds}, stake {1 + sum(self.coins)}"  # and not what has been paid so far
+
+
+class Forgetful(pyspiel.Game):
+    """Player 0 moves twice; what it may do the second time, and is paid for it, is what it did the first time."""
+
+    def __init__(self) -> None:
+        super().__init__(game_type("Forgetful", pyspiel.GameType.Dynamics.SEQUENTIAL), STAKES_INFO, {})
+
+    def new_initial_state(self) -> "ForgetfulState":
+        return ForgetfulState(self)
+
+
+class ForgetfulState(pyspiel.State):
+    def __init__(self, game: Forgetful) -> None:
+        super().__init__(game)
+        self.moves: list[int] = []
+
+    def current_player(self) -> Any:
+        return pyspiel.PlayerId.TERMINAL if self.is_terminal() else 0
+
+    def _legal_actions(self, player: int) -> list[int]:
+        return self.moves or [0, 1]
+
+    def _apply_action(self, action: int) -> None:
+        self.moves.append(action)
+
+    def _action_to_string(self, player: int, action: int) -> str:
+        return str(action)
+
+    def is_terminal(self) -> bool:
+        return len(self.moves) == 2
+
+    def returns(self) -> list[float]:
+        paid = self.moves[1] if self.is_terminal() else 0
+        return [paid, -paid]
+
+    def __str__(self) -> str:
+        return "board" if len(self.moves) == 1 else f"moves {self.moves}"
 
 
 def test_rewards_are_increments_and_chance_moves_in_a_row_are_one() -> None:
@@ -327,7 +368,7 @@ def law_of(game: MarkovGame, order: list[int]) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize(
     ("name", "rules", "gamma", "state_of"),
     [
-        ("oshi_zumo(coins=7,size=2,min_bid=1)", OshiZumoRules(7, 2), 1.0, oshi_zumo_state),
+        ("oshi_zumo(coins=9,size=2,min_bid=1)", OshiZumoRules(9, 2), 1.0, oshi_zumo_state),
         ("oshi_zumo(coins=5,size=3,alesia=true)", OshiZumoRules(5, 3, 0, alesia=True), 0.9, oshi_zumo_state),
         ("oshi_zumo(coins=6,size=2,min_bid=2)", OshiZumoRules(6, 2, 2), 1.0, oshi_zumo_state),
         (
@@ -432,6 +473,32 @@ def test_whole_trees_have_the_value_of_the_merged_game(name: str) -> None:
     assert solve_game(tree).value @ tree.rho == pytest.approx(solve_game(merged).value @ merged.rho, abs=1e-8)
 
 
+NOISY = "add_noise(epsilon=1.,seed=1,game=nim(pile_sizes=1;2;2))"
+
+
+def test_rewards_that_depend_on_more_than_the_string_are_refused() -> None:
+    """The noise of an end depends on all moves before it."""
+    with pytest.raises(
+        ModelError, match=r"same string, '.*after the moves '0, 4' and '4, 0' what follows .*merge=False"
+    ):
+        from_openspiel(NOISY)
+    game = pyspiel.load_game(NOISY)  # draws the noise of an end when it is first asked for, and keeps it
+    expected = backward_induction_on_the_tree(game.new_initial_state())
+    tree = from_openspiel(game, merge=False)
+    assert solve_game(tree).value @ tree.rho == pytest.approx(expected, abs=1e-8)
+
+
+def backward_induction_on_the_tree(node: Any) -> float:
+    return node.player_return(0) if node.is_terminal() else backed_up(node, backward_induction_on_the_tree)
+
+
+def test_a_string_that_forgets_which_moves_there_are_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"'board', .*after the moves '0' and '1' the moves differ; pass merge=False"):
+        from_openspiel(Forgetful())
+    game = from_openspiel(Forgetful(), merge=False)
+    assert solve_game(game).value @ game.rho == 1.0
+
+
 def test_whole_trees_know_the_horizon() -> None:
     """Two rounds of bids of 0 or 1, which the horizon ends before all coins are spent."""
     name = "oshi_zumo(coins=4,size=2,horizon=2)"
@@ -463,6 +530,9 @@ def test_labels_are_openspiels() -> None:
         ("matrix_pd", r"matrix_pd\(\) is GENERAL_SUM.*'zerosum\(game=matrix_pd\(\)\)'"),
         ("no_such_game", "game is 'no_such_game', which OpenSpiel cannot load: Unknown game 'no_such_game'"),
         (3, "game is a int; pass a pyspiel.Game"),
+        ("nfg_game", "game is 'nfg_game', which OpenSpiel cannot load, because a parameter is missing; pass name"),
+        ("zerosum(game=nfg_game())", "because a parameter is missing"),
+        ("python_no_game", "Unknown game 'python_no_game'.* import open_spiel.python.games first, which registers"),
         ("markov_soccer(horizon=5)", "merge=False, or a greater horizon"),
     ],
 )
@@ -483,9 +553,11 @@ def test_sampled_chance_is_refused() -> None:
 
 
 def test_games_that_are_too_large_are_refused_with_the_count() -> None:
-    with pytest.raises(ModelError, match=r"connect_four\(\) has more than 1,000 states.*by exploring 2\d\d of them"):
+    with pytest.raises(
+        ModelError, match=r"connect_four\(\) has more than 1,000 states.*by exploring 2\d\d of them.*raise max_states"
+    ):
         from_openspiel("connect_four", max_states=1000)
-    with pytest.raises(ModelError, match=r"at least [\d,]+ bytes.*max_bytes = 100,000"):
+    with pytest.raises(ModelError, match=r"at least [\d,]+ bytes.*max_bytes = 100,000; .*raise max_bytes"):
         from_openspiel("tic_tac_toe", max_bytes=100_000)
 
 

@@ -268,6 +268,8 @@ def test_a_turn_based_game_comes_back_bit_for_bit(files, game):
         ("1:2 4 4", "5:2 4 4", "has 5 states but 4 choices, and every state needs one; export the model with its dead"),
         ("1:2 4 4", "1 4 4", "names no players: it holds a Markov chain or a decision process"),
         ("1:2 4 4", "1 4", "names no players: it holds a Markov chain"),
+        ("1:2 4 4", "0:2 4 4", "line 2: it announces 0 states; a game has one at least"),
+        ("0 1 0 1 [heads,tails]", "0 1\t0 1 [heads,tails]", "; write spaces for its tabs"),
         ("1:2 4 4", "1:2 ? ?", "line 2: '1:2 ? ?' is not of the form 'states:players choices transitions'"),
         ("1:2 4 4", "1:3 4 4", "line 3: [heads,heads] is not one action for each of 3 players"),
     ],
@@ -298,14 +300,15 @@ def test_a_wrong_line_of_a_turn_based_game_is_refused(files, old, new, message):
     ("name", "text", "message"),
     [
         ("state_rewards", "5 2\n2 3\n", "line 1: it announces 2 rewards, but the file has 1"),
-        ("state_rewards", "4 1\n2 3\n", "line 1: it announces 4 states, but the file has 5"),
+        ("state_rewards", "4 1\n2 3\n", "line 1: it announces 4 states, but {transitions} has 5; use the files of one"),
+        ("transition_rewards", "4 7 1\n2 0 4 1\n", "line 1: it announces 4 states, but {transitions} has 5"),
         ("state_rewards", "5 1\n5 3\n", "line 2: there is no state 5"),
         ("state_rewards", "5 2\n2 3\n2 3\n", "line 3: state 2 has a reward already"),
         ("state_rewards", "5 1\n2 1e999\n", "line 2: 1e999 is beyond the range of float64"),
         ("state_rewards", "5 1\n2 inf\n", "line 2: '2 inf' is not of the form 'state reward'"),
         ("transition_rewards", "5 7 1\n2 0 3 1\n", "line 2: choice 0 of state 2 with successor 3 is not among"),
         ("transition_rewards", "5 7 1\n2 1 4 1\n", "line 2: there is no choice 1; there are 1"),
-        ("transition_rewards", "5 6 1\n2 0 4 1\n", "line 1: it announces 6 choices, but the file has 7"),
+        ("transition_rewards", "5 6 1\n2 0 4 1\n", "line 1: it announces 6 choices, but {transitions} has 7"),
         (
             "transition_rewards",
             "5 7 2\n2 0 4 1\n2 0 4 1\n",
@@ -321,22 +324,59 @@ def test_a_wrong_line_of_a_turn_based_game_is_refused(files, old, new, message):
         ("labels", '0="init"\n9: 0\n', "line 2: there is no state 9"),
         ("labels", "0: 0\n", "line 1: '0: 0' is not of the form"),
         ("labels", '0="init"\n0 0\n', "line 2: '0 0' is not of the form 'state: label label'"),
-        ("states", "(at)\n0:(0)\n", "line 1: it announces 5 states, but the file has 1"),
+        ("labels", '1="init" 0="deadlock"\n0: 1\n', 'line 1: label "init" has number 1 where 0 belongs; count labels'),
+        ("labels", '0="init" 0="deadlock"\n0: 0\n', 'line 1: label "deadlock" has number 0 where 1 belongs'),
+        ("labels", '0="init" 2="deadlock"\n0: 0\n', 'line 1: label "deadlock" has number 2 where 1 belongs'),
+        ("labels", '0="deadlock" 01="init"\n0: 1\n', 'line 1: label "init" has number 01 where 1 belongs'),
+        ("states", "(at)\n0:(0)\n", "states lists 1 states, but {transitions} has 5; use the files of one export"),
         ("states", TURNS_STATES.replace("3:(", "7:("), "line 6: state 7 stands where state 3 belongs"),
         ("states", TURNS_STATES.replace("(3,false)", "(3)"), "line 6: (3) is not one value for each of (at,done)"),
     ],
 )
 def test_a_wrong_file_beside_the_transitions_is_refused(files, name, text, message):
-    with pytest.raises(ModelError, match=re.escape(message)) as caught:
-        from_prism(**files(transitions=TURNS, **{name: text}))
-    assert name in str(caught.value)
+    paths = files(transitions=TURNS, **{name: text})
+    with pytest.raises(
+        ModelError, match=re.escape(message.replace("{transitions}", str(paths["transitions"])))
+    ) as caught:
+        from_prism(**paths)
+    assert f"/{name}" in str(caught.value)
+
+
+def test_labels_are_checked_beside_a_distribution_too(files):
+    with pytest.raises(ModelError, match="line 2: there is no label 1"):
+        from_prism(**files(transitions=TURNS, labels='0="init"\n0: 1\n'), rho=np.eye(5)[0])
+
+
+def test_rewards_that_overflow_together_are_refused_by_file(files):
+    paths = files(transitions=TURNS, state_rewards="5 1\n2 1e308\n", transition_rewards="5 7 1\n2 0 4 1e308\n")
+    named = f"the rewards of state 2 in {paths['state_rewards']} and {paths['transition_rewards']} add up beyond"
+    with pytest.raises(ModelError, match=re.escape(named)):
+        from_prism(**paths)
 
 
 @pytest.mark.parametrize("name", ["transitions", "states", "labels", "state_rewards", "transition_rewards"])
-@pytest.mark.parametrize(("content", "message"), [(b"\xff\xfe\x00", "is no text"), (b"# only this\n\n", "is empty")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00", "is no text"),
+        (b"# only this\n\n", "is empty"),
+        (b"\xef\xbb\xbf1 1\n", "begins with a byte order mark; save it as UTF-8 without one"),
+    ],
+)
 def test_what_is_no_text_is_refused(files, name, content, message):
     with pytest.raises(ModelError, match=f"{name} {message}"):
         from_prism(**files(**{"transitions": TURNS, name: content}))
+
+
+@pytest.mark.parametrize("name", ["transitions", "states", "labels", "state_rewards", "transition_rewards"])
+def test_what_is_no_path_is_refused_by_name(files, name):
+    with pytest.raises(ModelError, match=f"{name} is 5; pass the path of a file"):
+        from_prism(**{**files(transitions=TURNS), name: 5})
+
+
+def test_the_discount_is_checked_before_the_files_are_read(tmp_path):
+    with pytest.raises(ModelError, match=r"gamma is 2\.0"):
+        from_prism(transitions=tmp_path / "nothing.tra", gamma=2.0)
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):
@@ -386,6 +426,8 @@ def test_a_game_too_large_is_refused_with_its_size(files):
         ({"players": [2]}, "players has 2; the file has 2 players, counted from 0"),
         ({"players": ["0"]}, r"players\[0\] is '0'; pass an integer >= 0"),
         ({"players": [0, -1]}, r"players\[1\] is -1; it must be at least 0"),
+        ({"players": 5}, r"players is 5; pass the numbers of the players, such as \(0,\)"),
+        ({"players": None}, "players is None; pass the numbers"),
         ({"gamma": 1.5}, r"gamma is 1.5; it must lie in \[0, 1\]"),
         ({"rho": np.ones(2)}, r"rho has shape \(2,\)"),
         ({"max_bytes": 10.5}, "max_bytes is 10.5; pass an integer"),

@@ -203,6 +203,19 @@ def test_a_hundred_million_outcomes_would_be_refused_before_allocation():
         pursuit_game(10**6)
 
 
+@pytest.mark.parametrize(("n", "bytes_a_state"), [(5, 1525), (68, 1525), (69, 2025)])
+def test_the_room_it_asks_for_is_what_its_page_says(n, bytes_a_state):
+    """The integers that count 100 n^4 outcomes take eight bytes from n = 69 on."""
+    with pytest.raises(ModelError, match=f"needs up to {bytes_a_state * n**4:,} bytes"):
+        pursuit_game(n, max_bytes=1)
+    assert f"{bytes_a_state:,} n^4" in pursuit_game.__doc__
+
+
+def test_the_discount_is_checked_before_the_room():
+    with pytest.raises(ModelError, match=r"gamma is 2\.0"):
+        pursuit_game(10**6, gamma=2.0)
+
+
 @pytest.mark.parametrize(("n", "slip"), [(2, 0.5), (5, 0.1), (6, 0.9), (6, 0.0)])
 def test_a_game_is_never_larger_than_what_it_asks_for(n, slip):
     size = pursuit_game(n, slip=slip).nbytes

@@ -187,6 +187,7 @@ def test_images_change_nothing_about_the_episode():
 def test_text_is_legible_and_stays_inside():
     assert len({mask.tobytes() for mask in GLYPHS.values()}) == len(GLYPHS)
     assert text_mask("v* 12").shape == (7, 30)
+    assert text_mask("Ab").tolist() != text_mask("ab").tolist()
     assert not text_mask("é").any()
     image = np.full((30, 50, 3), PAPER, dtype=np.uint8)
     write(image, 5, 20, "long text", HERE)

@@ -374,12 +374,14 @@ def test_a_small_linear_game_has_a_truth_and_a_large_one_says_why_not():
 # actions that a state lacks
 
 
-def test_an_unavailable_action_is_refused_as_in_the_game():
+def test_an_unavailable_action_is_refused_with_the_remedies():
     versus = VersusOpponent(MarkovGameEnv(ragged(), observation="state"))
     _, info = versus.reset(seed=0, options={"state": 0})
     np.testing.assert_array_equal(info["action_mask"], [1, 0, 0])
     np.testing.assert_array_equal(versus.action_masks(), [True, False, False])
-    with pytest.raises(ModelError, match=r"actions\['player_0'\] is 2; in state 0 it must be 0 to 0"):
+    with pytest.raises(
+        ModelError, match=r"actions\['player_0'\] is 2, which is not available now: .*unavailable=.first."
+    ):
         versus.step(2)
 
 

@@ -228,19 +228,31 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
             require_predict(opponent)
             return PredictingPlayer(opponent, self._deterministic)
         raise ModelError(
-            f"opponent is {type(opponent).__name__}; pass None (uniform play), an agent, a model of "
-            "stable-baselines3, anything with predict(observation, ...), or an array of action probabilities"
+            f"opponent is {type(opponent).__name__}; pass None (uniform play), an agent such as make_agent(...), a "
+            "model of stable-baselines3, anything with predict(observation, ...), or an array of action probabilities, "
+            "such as solution.policy[0] or [1]"
         )
 
     def _allowed(self, player: str, action: Any) -> Any:
-        """The action itself, or the first available one where the rule says so."""
+        """The action itself, or the first available one where the rule says so.
+
+        Raises:
+            ModelError: It is not available, and the rule says nothing of another one.
+        """
         mask = self._infos.get(player, {}).get("action_mask")
-        if self._unavailable == "refuse" or mask is None:
+        if mask is None:
             return action
         number = action[()] if isinstance(action, np.ndarray) and action.ndim == 0 else action
         if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < len(mask):
             return action  # the game says that it is none
-        return action if mask[int(number)] else int(np.argmax(mask))
+        if mask[int(number)]:
+            return action
+        if self._unavailable == "refuse":
+            raise ModelError(
+                f"actions[{player!r}] is {int(number)}, which is not available now: choose by action_masks(), or make "
+                'the first available action stand for it with VersusOpponent(..., unavailable="first")'
+            )
+        return int(np.argmax(mask))
 
 
 def as_parallel(game_env: Any) -> ParallelEnv[str, Any, Any]:

@@ -14,19 +14,21 @@ and come with certified bounds.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from ...models import MarkovGame, TabularMDP
+from ...models.summaries import Summarised
 from ..dynamic_programming import evaluate_policy, policy_iteration
 from ..solution import Certificate, FloatArray, IntArray, Solution
 from .operators import action_counts, available, require_player, require_policy
 
 
-@dataclass(frozen=True, eq=False)
-class NashGap:
+@dataclass(frozen=True, eq=False, repr=False)
+class NashGap(Summarised):
     """How far a pair of policies is from equilibrium, state by state.
 
     Attributes:
@@ -34,6 +36,8 @@ class NashGap:
         best_response_0: Best response of player_0 to nu; its value (S,) is max_mu' v^{mu', nu}.
         best_response_1: Best response of player_1 to mu; its value (S,) is min_nu' v^{mu, nu'}.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("largest",)
 
     value: FloatArray
     best_response_0: Solution[IntArray]

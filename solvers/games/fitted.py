@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 
 from ...models import MarkovGame, ModelError
 from ...models._checks import whole_number
+from ...models.summaries import Summarised
 from ..policies import require_tolerance
 from ..solution import Certificate, FloatArray, GameWork, IntArray, Status
 from .linear_values import (
@@ -53,8 +54,8 @@ ROUNDING = 1e-14
 Subsets = ArrayLike | Callable[[int], ArrayLike]
 
 
-@dataclass(frozen=True, eq=False)
-class FittedSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedSolution(Summarised):
     """What fitted policy iteration arrived at.
 
     Attributes:

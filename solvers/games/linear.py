@@ -30,7 +30,7 @@ min_b of the mu-average of <phi, w'>. Rounding is bounded a priori and pushed ou
 
 import math
 from dataclasses import dataclass
-from typing import cast, final
+from typing import ClassVar, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,6 +39,7 @@ from ...models import FeatureMap, LinearLaw, LinearMarkovGame, MarkovGame, Model
 from ...models._checks import BoolArray, frozen, require_room
 from ...models.generators import as_generator
 from ...models.linear import NEGATIVE_TOLERANCE, TABULAR_BYTES
+from ...models.summaries import Summarised
 from ..bellman import UNIT_ROUNDOFF
 from ..certificates import OUTWARDS, steps_bound, widened
 from ..matrix_games import MatrixGameSolutions, solve_checked
@@ -56,8 +57,8 @@ Triples = tuple[ArrayLike, ArrayLike]
 FURTHER_ENTRIES = 2**20
 
 
-@dataclass(frozen=True, eq=False)
-class Design:
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(Summarised):
     """The triples D at which the law is read.
 
     Attributes:
@@ -72,8 +73,8 @@ class Design:
     amplification: float
 
 
-@dataclass(frozen=True, eq=False)
-class LinearGameSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearGameSolution(Summarised):
     """The Nash value of a linear Markov game, in d numbers.
 
     Attributes:
@@ -85,6 +86,8 @@ class LinearGameSolution:
         reached: The states S_D (K,) after any move, to which planning was confined.
         design: The triples at which the law was read; None where theta and mu were used.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("status", "matrix_games", "tabular_matrix_games")
 
     phi: FeatureMap
     weights: FloatArray

@@ -95,7 +95,10 @@ def lookahead_policy_iteration(
     max_iterations: int = 10_000,
     start: ArrayLike | None = None,
 ) -> Solution[Pair]:
-    """Nash value and an optimal pair of policies by lookahead policy iteration.
+    """Nash value and an optimal pair of policies by lookahead policy iteration (Winnicki, Srikant 2023, Algorithm 1).
+
+    Repeat: apply the Shapley operator H - 1 times, take the policies that are greedy for the result, and follow them
+    for m steps. :mod:`lookahead_rl.solvers.games.lookahead` has the equations and what is proved of them.
 
     Args:
         game: The game.

@@ -65,6 +65,7 @@ from ...models._checks import (
     whole_number,
 )
 from ...models.linear import TABULAR_BYTES
+from ...models.summaries import Summarised
 from ..regularised_games import regularised_matrix_games, require_temperature
 from ..solution import Certificate, FloatArray, IntArray, Solution
 from .best_responses import nash_gap
@@ -92,8 +93,8 @@ class LearningErrors:
     nash_conv: float
 
 
-@dataclass(frozen=True, eq=False)
-class ModelBasedSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelBasedSolution(Summarised):
     """What was learned, and how good it is.
 
     Attributes:

@@ -150,7 +150,10 @@ def require_game(game: object) -> MarkovGame:
         TypeError: It is something else.
     """
     if not isinstance(game, MarkovGame):
-        raise TypeError(f"game is a {type(game).__name__}; pass a MarkovGame, or any model to solve")
+        raise TypeError(
+            f"game is a {type(game).__name__}; pass a MarkovGame, such as env.unwrapped.model of a tabular game "
+            "(for a LinearMarkovGame: solve_linear_game)"
+        )
     return game
 
 

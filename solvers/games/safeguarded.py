@@ -38,6 +38,10 @@ def solve_game(
 ) -> Solution[Pair]:
     """Nash value and an optimal pair of policies, by safeguarded lookahead policy iteration.
 
+    The greedy pair of the present value is followed for some steps; where that leads nearer to the optimum than an
+    application of the Shapley operator is bound to, it is the next value, and else the operator is applied. It
+    converges on every game; the docstring of :mod:`lookahead_rl.solvers.games.safeguarded` proves it.
+
     Args:
         game: The game.
         tol: Wanted bound on the certified gap, in the unit of the rewards.

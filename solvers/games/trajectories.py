@@ -37,6 +37,7 @@ from scipy.linalg import lstsq
 
 from ...models import MarkovGame, ModelError
 from ...models._checks import initial_distribution, real_number, whole_number
+from ...models.summaries import Summarised
 from ..policies import require_tolerance
 from ..solution import Certificate, FloatArray, GameWork, IntArray, Status
 from .linear_values import certify_lookahead, deepen, is_out_of_control, require_features, require_theta
@@ -81,8 +82,8 @@ class StepSizes:
         return self.scale / (self.offset + k) ** self.exponent
 
 
-@dataclass(frozen=True, eq=False)
-class TrajectorySolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrajectorySolution(Summarised):
     """What policy iteration on trajectories arrived at.
 
     Attributes:
