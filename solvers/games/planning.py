@@ -44,12 +44,7 @@ RECURRENCE = 1e-6
 
 
 class Operators(Protocol):
-    """The operators of a game, as the shared algorithms apply them to values (n,) of n states."""
-
-    @property
-    def n_states(self) -> int:
-        """n."""
-        ...
+    """The operators of a game, as the shared algorithms apply them."""
 
     @property
     def modulus(self) -> float:

@@ -96,11 +96,6 @@ class GameSweeps:
         self._sweeps = self._proposals = self._further = self._mixed = self._evaluations = self._exact_evaluations = 0
 
     @property
-    def n_states(self) -> int:
-        """S."""
-        return self.game.n_states
-
-    @property
     def horizon(self) -> float:
         """How far v* may lie from T v where T v - v spans one: gamma / (1 - gamma), or the longest play."""
         return self.game.gamma * self.play.longest
