@@ -52,6 +52,11 @@ class MatrixGameSolutions(NamedTuple):
     nu: FloatArray
     basis: BoolArray
 
+    @property
+    def n_mixed(self) -> int:
+        """Number of games in which a player mixes."""
+        return int(np.count_nonzero((self.mu.max(axis=1) < 1.0) | (self.nu.max(axis=1) < 1.0)))
+
 
 def solve_matrix_games(
     payoffs: ArrayLike,

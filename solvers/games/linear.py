@@ -349,9 +349,10 @@ class _Sweeps:
     def backup(self, v: FloatArray) -> GameBackup:
         """T v and the greedy pair on S_D."""
         start = self._basis if self._sweeps else None
-        values, mu, nu, self._basis = _stage_games(self._features @ self.weights(v), start)
+        solved = _stage_games(self._features @ self.weights(v), start)
+        values, mu, nu, self._basis = solved
         self._sweeps += 1
-        self._mixed += int(np.count_nonzero((mu.max(axis=1) < 1.0) | (nu.max(axis=1) < 1.0)))
+        self._mixed += solved.n_mixed
         change = values - v
         self.latest = GameBackup(v, values, mu, nu, float(change.min()), float(change.max()))
         return self.latest

@@ -135,7 +135,6 @@ class _SecondPair:
         """min_u max(V2, J2)(s, u), (S,), and the minimisers (S, B)."""
         games = np.concatenate([self._payoffs, np.zeros_like(self._payoffs[:, :1])], axis=1)
         games[np.arange(len(games)), self._game.n_actions_0] = self._row
-        values, mu, nu, _ = solve_checked(games, frozen(self._game.n_actions_0 + 1), self._game.n_actions_1)
-        mixed = np.count_nonzero((mu.max(axis=1) < 1.0) | (nu.max(axis=1) < 1.0))
-        self._sweeps.count(matrix_games=values.size, mixed_games=int(mixed))
-        return values, nu
+        solved = solve_checked(games, frozen(self._game.n_actions_0 + 1), self._game.n_actions_1)
+        self._sweeps.count(matrix_games=len(games), mixed_games=solved.n_mixed)
+        return solved.values, solved.nu
