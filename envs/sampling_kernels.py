@@ -88,11 +88,8 @@ def row_of(n_actions, law_codes, code, action):
 
 
 @njit(inline="always", cache=True)
-def transition(indptr, outcomes, stage_rewards, n_states, n_actions, law_codes, horizon, ragged, code, action, u):
-    """One transition: (next code, reward, terminated, probability of the outcome)."""
-    if horizon > 0 and code >= horizon * n_states:
-        return code, 0.0, True, 1.0
-    outcome = outcomes[pick(indptr, outcomes, row_of(n_actions, law_codes, code, action), u)]
+def effect(outcome, stage_rewards, n_states, n_actions, horizon, code, action):
+    """What an outcome of a state code before stage H does: (next code, reward, terminated, probability)."""
     reward = outcome.reward if stage_rewards.size == 0 else stage_rewards[code * n_actions + action]
     if horizon == 0:
         return outcome.next_state, reward, outcome.terminated, outcome.probability
@@ -101,6 +98,15 @@ def transition(indptr, outcomes, stage_rewards, n_states, n_actions, law_codes, 
         return code, reward, True, outcome.probability
     next_code = code - s + n_states + outcome.next_state
     return next_code, reward, outcome.terminated or next_code >= horizon * n_states, outcome.probability
+
+
+@njit(inline="always", cache=True)
+def transition(indptr, outcomes, stage_rewards, n_states, n_actions, law_codes, horizon, ragged, code, action, u):
+    """One transition: (next code, reward, terminated, probability of the outcome)."""
+    if horizon > 0 and code >= horizon * n_states:
+        return code, 0.0, True, 1.0
+    outcome = outcomes[pick(indptr, outcomes, row_of(n_actions, law_codes, code, action), u)]
+    return effect(outcome, stage_rewards, n_states, n_actions, horizon, code, action)
 
 
 @njit(cache=True)
@@ -135,6 +141,25 @@ def sample(
             states[i], actions[i], uniforms[i],
         )  # fmt: skip
     return -1
+
+
+@njit(cache=True)
+def list_outcomes(
+    indptr, outcomes, stage_rewards, n_states, n_actions, law_codes, horizon, ragged,
+    code, action, next_states, rewards, terminated, probabilities,
+):  # fmt: skip
+    """Fill the last four arrays with all transitions of a legal state and action; returns how many there are."""
+    if horizon > 0 and code >= horizon * n_states:
+        next_states[0], rewards[0], terminated[0], probabilities[0] = code, 0.0, True, 1.0
+        return 1
+    row = row_of(n_actions, law_codes, code, action)
+    first = indptr[row]
+    n = indptr[row + 1] - first
+    for i in range(n):
+        next_states[i], rewards[i], terminated[i], probabilities[i] = effect(
+            outcomes[first + i], stage_rewards, n_states, n_actions, horizon, code, action
+        )
+    return n
 
 
 @njit(inline="always", cache=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..models import FiniteHorizonMDP, MarkovGame, ModelError, Outcomes, TabularMDP, Transitions
+from ..models import FiniteHorizonMDP, MarkovGame, ModelError, Outcomes, TabularMDP, Tally, Transitions
 from ..models._checks import plain_array
 from ..models.linear import LinearMarkovGame, LinearMDP, Measures
 from ..models.measures import FiniteSupportMeasures
@@ -87,6 +87,32 @@ class TabularSimulator:
         if illegal >= 0:
             refuse(illegal, states, actions, self.n_states, self.n_actions, self._game)
         return moved
+
+    def tally(self, state: int, action: int, n: int, rng: np.random.Generator) -> Tally:
+        """n transitions of one state and action, counted: a multinomial draw, whose time does not grow with n.
+
+        Args:
+            state: A code.
+            action: An action.
+            n: Number of transitions, at least 1 and below 2^63.
+            rng: Where the randomness comes from.
+
+        Raises:
+            ModelError: The state or action is out of range, or no action of that state in a game.
+        """
+        states, actions = paired_codes([state], [action])
+        if kernels.first_illegal(*_domain(self._law), states, actions) >= 0:
+            refuse(0, states, actions, self.n_states, self.n_actions, self._game)
+        row = kernels.row_of(self.n_actions, self._law.law_codes, state, action)
+        listed = _empty_transitions(int(self._law.indptr[row + 1] - self._law.indptr[row]))
+        k = kernels.list_outcomes(
+            *self._law, state, action, listed.next_states, listed.rewards, listed.terminated, listed.probabilities
+        )
+        p = listed.probabilities[:k]
+        counts = rng.multinomial(n, p / p.sum())  # what rounding leaves is spread over the row, as in sample
+        seen = np.flatnonzero(counts)
+        met = Transitions(listed.next_states[seen], listed.rewards[seen], listed.terminated[seen], p[seen])
+        return Tally(met, counts[seen])
 
     def initial_states(self, n: int, rng: np.random.Generator) -> IntArray:
         """n independent draws from rho, as codes (n,)."""
@@ -219,6 +245,11 @@ def refuse(
         f"actions[{i}] is the pair {pair}; in state {state} the action of player_{player} "
         f"must be 0 to {counts[player] - 1}"
     )
+
+
+def _domain(law: TabularLaw) -> tuple[IntArray, int, int, int, int, bool]:
+    """The arguments of a kernel that looks at legality alone."""
+    return law.indptr, law.n_states, law.n_actions, law.law_codes, law.horizon, law.ragged
 
 
 def _empty_transitions(n: int) -> Transitions:

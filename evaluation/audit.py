@@ -14,15 +14,16 @@ of an episode cut after that many steps is what averages of episode returns (``e
 
 In a LinearMDP with measures of finite support a policy can meet few states at each stage: those of rho first, then
 those the measures name. The audit runs over these alone, whatever the number of states.
+
+A policy whose answers are expensive can be asked only in the states that it meets itself (``reachable``). The value
+there does not depend on what it does elsewhere, so nothing is lost: its certificates are as true.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..models import FiniteHorizonMDP, LinearMDP, ModelError, TabularMDP
 from ..models._checks import flag, plain_array, whole_number
@@ -33,6 +34,7 @@ from ..wrappers.exact_view import ExactView, exact_view
 from ..wrappers.opponents import mode
 from .linear_support import reachable_states, support_values
 from .policies import FloatArray, IntArray, action_table, array_table
+from .reachable import BoolArray, Table, met_states
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,8 +42,8 @@ class Audit(Summarised):
     """The exact value of a policy beside the optimum, over n states.
 
     Attributes:
-        states: Codes (n,) of the states: s, or h*S + s with a finite horizon (h < H). All of them; in a LinearMDP
-            those a policy can meet.
+        states: Codes (n,) of the states: s, or h*S + s with a finite horizon (h < H). All of them; those that this
+            policy meets, if only they were asked for; in a LinearMDP those that some policy can meet.
         rho: Probability (n,) that an episode starts there.
         policy: Action probabilities (n, A) of the policy; uniform where the episode is over.
         values: v^pi (n,).
@@ -117,7 +119,13 @@ class Audit(Summarised):
 
 
 def audit(
-    policy: Any, env: Any, *, gamma: float | None = None, horizon: int | None = None, deterministic: bool = False
+    policy: Any,
+    env: Any,
+    *,
+    gamma: float | None = None,
+    horizon: int | None = None,
+    deterministic: bool = False,
+    reachable: bool = False,
 ) -> Audit:
     """The exact value of a policy in an environment with a known model, and its regret.
 
@@ -133,6 +141,9 @@ def audit(
         horizon: Cut episodes after this many steps: the value is then an episode's expected return, and the optimum
             is over all policies, also those that look at the clock.
         deterministic: Audit the policy's most likely actions instead of its law, as ``predict`` does.
+        reachable: Ask the policy only in the states that it meets from rho, in each once, and audit these: for
+            policies that pay for every answer. With ``horizon``, however late it meets them. A LinearMDP is audited
+            where some policy can go, either way.
 
     Returns:
         The audit. Exploration that an algorithm adds while it trains (DQN's) is not part of its policy.
@@ -146,19 +157,17 @@ def audit(
     if horizon is not None:
         horizon = whole_number("horizon", horizon, 1)
         gamma = 1.0 if gamma is None else gamma
-    deterministic = flag("deterministic", deterministic)
+    deterministic, reachable = flag("deterministic", deterministic), flag("reachable", reachable)
     view = exact_view(env, gamma)
     table = partial(_table, policy, view, deterministic)
-    if isinstance(view.model, TabularMDP):
-        return _audit_tabular(table, view, view.model, deterministic, horizon)
-    if horizon is not None:
+    if isinstance(view.model, LinearMDP | FiniteHorizonMDP) and horizon is not None:
         raise ModelError(f"horizon is {horizon}, but the model already ends after {view.model.horizon} steps")
     if isinstance(view.model, LinearMDP):
         return _audit_linear(table, view.model, deterministic)
-    return _audit_stages(table, view, view.model, deterministic)
-
-
-Table = Callable[[IntArray], FloatArray]
+    met, law = met_states(view.model, table) if reachable else _all_states(view.model, table)
+    if isinstance(view.model, FiniteHorizonMDP):
+        return _on(met, _audit_stages(law, view, view.model, deterministic))
+    return _on(met, _audit_tabular(met, law, view, view.model, deterministic, horizon))
 
 
 def _table(policy: Any, view: ExactView, deterministic: bool, states: IntArray) -> FloatArray:
@@ -170,22 +179,42 @@ def _table(policy: Any, view: ExactView, deterministic: bool, states: IntArray) 
     return mode(law) if deterministic else law
 
 
-def _live_table(table: Table, terminal: NDArray[np.bool_], n_actions: int) -> FloatArray:
-    """Action probabilities (n, A) in states 0, ..., n - 1: the policy's, and uniform where the episode is over."""
-    law = np.full((terminal.size, n_actions), 1.0 / n_actions)
-    live = np.flatnonzero(~terminal)
+def _all_states(model: TabularMDP | FiniteHorizonMDP, table: Table) -> tuple[BoolArray, FloatArray]:
+    """Every state, as :func:`met_states` tells of those that are met."""
+    over = model.terminal if isinstance(model, TabularMDP) else model.terminal_codes()[: -model.n_states]
+    law = np.full((over.size, model.n_actions), 1.0 / model.n_actions)
+    live = np.flatnonzero(~over)
     if live.size:
         law[live] = table(live)
-    return law
+    return np.ones(over.size, dtype=np.bool_), law
 
 
-def _audit_tabular(table: Table, view: ExactView, model: TabularMDP, deterministic: bool, horizon: int | None) -> Audit:
-    law = _live_table(table, model.terminal, model.n_actions)
+def _on(met: BoolArray, result: Audit) -> Audit:
+    """The audit of some of its states, which the policy does not leave."""
+    if met.all():
+        return result
+    return replace(
+        result,
+        states=result.states[met],
+        rho=result.rho[met],
+        policy=result.policy[met],
+        values=result.values[met],
+        optimal_values=result.optimal_values[met],
+        value_certificate=_part(result.value_certificate, met),
+        certificate=_part(result.certificate, met),
+    )
+
+
+def _audit_tabular(
+    met: BoolArray, law: FloatArray, view: ExactView, model: TabularMDP, deterministic: bool, horizon: int | None
+) -> Audit:
     if horizon is None:
-        evaluated, optimum, where = evaluate_policy(model, law), view.solution(), ()
+        optimum, where = view.solution(), ()
+        # What is done elsewhere changes no value asked for, but with gamma = 1 it must end: the optimum does.
+        evaluated = evaluate_policy(model, np.where(met[:, None], law, np.eye(model.n_actions)[optimum.policy]))
     else:
-        cut = _cut(model, horizon)
-        evaluated, optimum, where = evaluate_policy(cut, law), backward_induction(cut), (0,)
+        cut, where = _cut(model, horizon), (0,)
+        evaluated, optimum = evaluate_policy(cut, law), backward_induction(cut)
     return Audit(
         states=np.arange(model.n_states),
         rho=model.rho,
@@ -208,9 +237,8 @@ def _cut(model: TabularMDP, horizon: int) -> FiniteHorizonMDP:
     return FiniteHorizonMDP(model.P, r, horizon, model.rho, model.terminal)
 
 
-def _audit_stages(table: Table, view: ExactView, model: FiniteHorizonMDP, deterministic: bool) -> Audit:
+def _audit_stages(law: FloatArray, view: ExactView, model: FiniteHorizonMDP, deterministic: bool) -> Audit:
     S, A, H = model.n_states, model.n_actions, model.horizon
-    law = _live_table(table, model.terminal_codes()[: H * S], A)
     evaluated, optimum = evaluate_policy(model, law.reshape(H, S, A)), view.solution()
     return Audit(
         states=np.arange(H * S),

@@ -44,7 +44,7 @@ from .planted import Planted, needle_mdp, planted_game, planted_mdp, realizable_
 from .prism import from_prism
 from .pursuit import pursuit_game
 from .rules import GameRules, GameTable, tabulate
-from .simulator import GenerativeModel, Transitions
+from .simulator import GenerativeModel, Tally, TallyingModel, Transitions, tally_transitions
 from .soccer import OPENSPIEL_GRID, SoccerRules, SoccerState, soccer_game
 from .tabular import TabularMDP
 
@@ -73,6 +73,8 @@ __all__ = [
     "SoccerState",
     "TableFeatures",
     "TabularMDP",
+    "Tally",
+    "TallyingModel",
     "Transitions",
     "big_match",
     "car_rental",
@@ -109,6 +111,7 @@ __all__ = [
     "soccer_game",
     "table_of",
     "tabulate",
+    "tally_transitions",
     "taxicab",
     "toymaker",
     "turn_based_cycle",

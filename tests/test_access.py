@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from scipy.stats import chisquare
 
 from lookahead_rl.envs.simulators import TabularSimulator
+from lookahead_rl.envs.tabular import ModelEnv
 from lookahead_rl.models import FiniteHorizonMDP, GenerativeModel, ModelError, TabularMDP
 from lookahead_rl.wrappers.access import (
     BudgetExceeded,
@@ -493,3 +495,49 @@ def test_narrow_actions_read_no_other_state(narrow: Any) -> None:
         handle = access.hand_out(state, 0, referee=referee).handle
         told = [access.query(handle, narrow(a)).reward for a in range(A)]
         np.testing.assert_allclose(told, model.r[state], rtol=1e-12)
+
+
+# Worlds in which one query tells all
+
+
+def _sparse(P: Any, r: Any, gamma: float = 0.9) -> TabularMDP:
+    n_states = np.shape(P)[-1]
+    return TabularMDP(P, r, gamma, np.eye(n_states)[0], None, np.eye(n_states))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (discounted_model(), True),
+        (staged_model(), False),
+        # Two outcomes that name one state: the same answer if they pay the same, else not.
+        (_sparse(sp.csr_array(([0.5, 0.5], [0, 0], [0, 2]), shape=(1, 1)), np.ones((1, 1))), True),
+        (_sparse(sp.csr_array(([0.5, 0.5], [0, 0], [0, 2]), shape=(1, 1)), np.array([0.0, 1.0])), False),
+        (_sparse(sp.csr_array(([1.0, 0.0, 1.0], [0, 1, 1], [0, 2, 3]), shape=(2, 2)), np.ones((2, 1))), True),
+        (_sparse(np.array([[[0.5, 0.5]], [[0.0, 1.0]]]), np.ones((2, 1))), False),
+    ],
+)
+def test_terms_say_whether_every_state_and_action_has_one_outcome(model: Any, expected: bool) -> None:
+    rng = np.random.default_rng(0)
+    assert LocalAccess.from_env(ModelEnv(model), rng=rng).terms.is_deterministic is expected
+    assert ExpectationAccess(model, rng=rng).terms.is_deterministic is expected
+
+
+def test_staged_laws_are_deterministic_only_if_every_stage_is() -> None:
+    P = np.tile(np.eye(2)[:, None], (2, 1, 1, 1))
+    features = np.concatenate([np.ones((2, 2, 1)), np.zeros((1, 2, 1))])
+    rho, rng = np.ones(2) / 2, np.random.default_rng(0)
+    sure = FiniteHorizonMDP(P, np.zeros((2, 1)), 2, rho, None, features)
+    P[1, 0, 0] = 0.5
+    mixed = FiniteHorizonMDP(P, np.zeros((2, 1)), 2, rho, None, features)
+    for model, expected in ((sure, True), (mixed, False)):
+        assert LocalAccess.from_env(ModelEnv(model), rng=rng).terms.is_deterministic is expected
+        rows = FiniteHorizonMDP(sp.csr_array(model.P_rows), model.r, 2, rho, None, features)
+        assert LocalAccess.from_env(ModelEnv(rows), rng=rng).terms.is_deterministic is expected
+
+
+def test_a_simulator_of_unknown_making_promises_nothing_unless_its_maker_does() -> None:
+    assert local(discounted_model()).terms.is_deterministic is False
+    assert local(discounted_model(), is_deterministic=True).terms.is_deterministic is True
+    with pytest.raises(ModelError, match="is_deterministic is 'yes'; pass True or False"):
+        local(discounted_model(), is_deterministic="yes")

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from gymnasium import spaces, wrappers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -352,6 +353,132 @@ def test_normalised_observations_are_normalised_for_the_audit():
     codes = np.arange(env.unwrapped.model.n_states)
     shown = normalised.normalize_obs(env.unwrapped.observe(codes))
     np.testing.assert_allclose(audit(agent, env).policy, agent.action_probabilities(shown), atol=1e-12)
+
+
+# asking only where the policy goes
+
+
+class Expensive:
+    """A law that keeps a list of the states it is asked in."""
+
+    def __init__(self, law: np.ndarray) -> None:
+        self.law, self.asked = law, []
+
+    def action_probabilities(self, observations: np.ndarray) -> np.ndarray:
+        self.asked += observations.tolist()
+        return self.law[observations]
+
+
+def assert_same_where_met(part: Any, whole: Any) -> None:
+    """Values agree; bounds hold in both; each is as tight."""
+    where = part.states
+    np.testing.assert_allclose(part.values, whole.values[where], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(part.optimal_values, whole.optimal_values[where])
+    np.testing.assert_allclose(part.value_certificate.lower, whole.value_certificate.lower[where], atol=1e-6)
+    np.testing.assert_allclose(part.value_certificate.upper, whole.value_certificate.upper[where], atol=1e-6)
+    assert (part.value_certificate.lower <= part.values).all()
+    assert (part.values <= part.value_certificate.upper).all()
+    np.testing.assert_array_equal(part.rho, whole.rho[where])
+    assert part.value == pytest.approx(whole.value, rel=1e-9)
+    assert part.optimal_value == pytest.approx(whole.optimal_value, rel=1e-12)
+
+
+def sparse_law(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Action probabilities with zeros."""
+    law = rng.dirichlet(np.ones(shape[-1]), size=shape[:-1]) * (rng.random(shape) < 0.5)
+    law[..., 0] += law.sum(axis=-1) == 0
+    return law / law.sum(axis=-1, keepdims=True)
+
+
+def closure(model: TabularMDP, law: np.ndarray) -> np.ndarray:
+    """The states met, by powers of the policy's chain."""
+    chain = np.einsum("sa,sat->st", law > 0, model.P) > 0
+    met = model.rho > 0
+    for _ in range(model.n_states):
+        met = met | (met @ chain)
+    return np.flatnonzero(met)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_a_policy_asked_only_where_it_goes_has_the_same_audit_there(seed: int):
+    rng = np.random.default_rng(seed)
+    n_states, n_actions = int(rng.integers(2, 9)), int(rng.integers(1, 4))
+    P = sparse_law(rng, n_states, n_actions, n_states)
+    terminal = rng.random(n_states) < 0.2
+    P[terminal] = np.eye(n_states)[terminal][:, None]
+    r = rng.normal(size=(n_states, n_actions)) * ~terminal[:, None]
+    rows = sp.csr_array(P.reshape(-1, n_states))
+    rho, law = sparse_law(rng, n_states), sparse_law(rng, n_states, n_actions)
+    model = TabularMDP(P, r, 0.9, rho, terminal)
+    for env in (ModelEnv(model), ModelEnv(TabularMDP(rows, r, 0.9, rho, terminal))):
+        policy = Expensive(law)
+        part = audit(policy, env, reachable=True)
+        assert part.states.tolist() == closure(model, law).tolist()
+        assert sorted(policy.asked) == [s for s in part.states.tolist() if not terminal[s]]
+        assert_same_where_met(part, audit(law, env))
+        assert_same_where_met(audit(law, env, horizon=3, reachable=True), audit(law, env, horizon=3))
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_with_stages_the_states_met_are_those_of_each_stage(seed: int):
+    rng = np.random.default_rng(seed)
+    n_states, n_actions, horizon = int(rng.integers(2, 7)), int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    lead = (horizon,) if rng.random() < 0.5 else ()
+    P, r = sparse_law(rng, *lead, n_states, n_actions, n_states), rng.random((*lead, n_states, n_actions))
+    model = FiniteHorizonMDP(P, r, horizon, sparse_law(rng, n_states))
+    law = sparse_law(rng, horizon, n_states, n_actions)
+    unrolled = model.to_tabular()
+    dense = TabularMDP(unrolled.P.toarray().reshape(unrolled.n_states, n_actions, -1), unrolled.r, 1.0, unrolled.rho)
+    everywhere = np.concatenate([law.reshape(-1, n_actions), np.eye(n_actions)[np.zeros(n_states, int)]])
+    part = audit(law, ModelEnv(model), reachable=True)
+    met = closure(dense, everywhere)
+    assert part.states.tolist() == met[met < horizon * n_states].tolist()
+    assert_same_where_met(part, audit(law, ModelEnv(model)))
+
+
+def test_a_deterministic_world_is_asked_about_once_a_stage():
+    """A needle among 4^100: the policy is asked in 100 states."""
+    env = gym.make("NeedleMDP-v0", n_actions=4, horizon=100, dim=60, mdp_seed=3)
+    best = env.unwrapped.solution().policy.reshape(-1)
+    policy = Expensive(np.eye(4)[best])
+    result = audit(policy, env, reachable=True)
+    assert len(policy.asked) == result.states.size == 100
+    assert result.value == 1.0
+    assert result.regret_bounds[1] < 1e-12
+
+
+def test_where_episodes_are_over_nobody_is_asked():
+    policy = Expensive(np.array([[0.0, 1.0]] * 3))
+    result = audit(policy, corridor_env(), reachable=True)
+    assert sorted(policy.asked) == [0, 1]
+    assert result.states.tolist() == [0, 1, 2]
+    assert result.policy[2].tolist() == [0.5, 0.5]
+    stay = Expensive(np.array([[1.0, 0.0]] * 3))
+    assert audit(stay, corridor_env(), reachable=True).states.tolist() == [0, 1]
+    over = TabularMDP(np.ones((1, 1, 1)), np.zeros((1, 1)), 0.9, np.ones(1), np.ones(1, bool))
+    assert audit(Expensive(np.ones((1, 1))), ModelEnv(over), reachable=True).values.tolist() == [0.0]
+
+
+def test_without_discount_what_is_done_elsewhere_does_no_harm():
+    """Elsewhere is a corridor of 60 states that any wrong step begins anew: chance alone takes 2^60 steps."""
+    n_states = 62
+    P, r, over = np.zeros((n_states, 2, n_states)), np.full((n_states, 2), -1.0), np.arange(n_states) == n_states - 1
+    corridor_states = np.arange(1, n_states - 1)
+    P[corridor_states, 0, 1] = P[corridor_states, 1, corridor_states + 1] = P[0, :, -1] = P[-1, :, -1] = 1.0
+    r[0], r[-1] = 1.0, 0.0
+    env = ModelEnv(TabularMDP(P, r, 1.0, np.eye(n_states)[0], over))
+    result = audit(np.zeros(n_states, np.int64), env, reachable=True)
+    assert result.states.tolist() == [0, n_states - 1]
+    assert result.value == 1.0
+    assert result.value_certificate.gap < 1e-9
+    assert audit(np.zeros(n_states, np.int64), env).values[1] == -np.inf
+
+
+def test_reachable_is_a_yes_or_no():
+    with pytest.raises(ModelError, match="reachable is 1; pass True or False"):
+        audit(np.zeros(4, np.int64), gym.make("RandomMDP-v0", n_states=4), reachable=1)
 
 
 # wrappers

@@ -8,11 +8,13 @@ from .access import (
     HandleError,
     LocalAccess,
     QueryCounter,
+    SampleMean,
     StateHandle,
     Successors,
     Visit,
     model_features,
 )
+from .bernoulli import BernoulliRewards
 from .exact_view import ExactView, exact_view
 from .functional import ModelFuncEnv
 from .truth import GroundTruth
@@ -20,6 +22,7 @@ from .versus import VersusOpponent
 
 __all__ = [
     "AccessTerms",
+    "BernoulliRewards",
     "BudgetExceeded",
     "ExactView",
     "Expectation",
@@ -29,6 +32,7 @@ __all__ = [
     "LocalAccess",
     "ModelFuncEnv",
     "QueryCounter",
+    "SampleMean",
     "StateHandle",
     "Successors",
     "VersusOpponent",

@@ -25,11 +25,22 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from ..envs.observations import DecisionProcess
 from ..envs.tabular import ModelEnv
-from ..models import FiniteHorizonMDP, GenerativeModel, ModelError, Outcomes, TabularMDP, Transitions
-from ..models._checks import whole_number
+from ..models import (
+    FiniteHorizonMDP,
+    GenerativeModel,
+    ModelError,
+    Outcomes,
+    TabularMDP,
+    Tally,
+    Transitions,
+    tally_transitions,
+)
+from ..models._checks import flag, whole_number
+from ..models.outcomes import outcomes_of
+from .bernoulli import BernoulliRewards, require_means
 
+StateModel = TabularMDP | FiniteHorizonMDP
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -195,6 +206,27 @@ class Successors:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SampleMean:
+    """What n sampled transitions from one state and action come to, all reaching one stage; no state is handed out.
+
+    Attributes:
+        n: Number of samples.
+        reward: Their mean reward.
+        next_features: Mean features (d,) of the states reached, at their stage; zero counts for a terminated one.
+        rewards: The least and the largest reward.
+        largest_norm: Largest norm of the features of a state reached that is not terminated; 0 where there is none.
+        stage: The stage reached.
+    """
+
+    n: int
+    reward: float
+    next_features: FloatArray
+    rewards: tuple[float, float]
+    largest_norm: float
+    stage: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
     """The exact law of one state and action, as an expectation oracle tells it.
 
@@ -234,6 +266,7 @@ class _Register:
     def __init__(self, features: Features, state_key: StateKey | None) -> None:
         self._features = features
         self._state_key = state_key
+        self.has_keys = state_key is not None
         self.new_episode()
 
     def new_episode(self) -> None:
@@ -252,6 +285,21 @@ class _Register:
         handles = tuple(self._enter(_Place(code, stage, terminated)) for code, terminated in ends)
         features = self._features_of(reached.next_states)
         return Successors(np.array(reached.rewards), handles, features, np.array(reached.terminated), stage)
+
+    def mean(self, seen: Tally, stage: int) -> SampleMean:
+        """What is told of transitions without handing out the states that they reached."""
+        reached, n = seen.transitions, int(seen.counts.sum())
+        features = self._features_of(reached.next_states)
+        weights = seen.counts / n
+        norms = np.linalg.norm(features[~reached.terminated], axis=1)
+        return SampleMean(
+            n,
+            float(weights @ reached.rewards),
+            np.where(reached.terminated, 0.0, weights) @ features,
+            (float(reached.rewards.min()), float(reached.rewards.max())),
+            float(norms.max(initial=0.0)),
+            stage,
+        )
 
     def place(self, handle: StateHandle) -> _Place:
         """What stands behind a handle of this episode."""
@@ -292,12 +340,15 @@ class AccessTerms:
         horizon: Number of stages H, or None where episodes go on and rewards are discounted.
         gamma: Discount; 1 with a finite horizon.
         budget: Queries allowed, or None.
+        is_deterministic: Whether each state and action has one outcome, one next state and one reward, so that a
+            single sample tells its law. (An expectation oracle is exact either way, which its type says.)
     """
 
     n_actions: int
     horizon: int | None
     gamma: float
     budget: int | None
+    is_deterministic: bool
 
 
 class _Keeper:
@@ -363,7 +414,7 @@ class _Access(ABC):
     Each method calls a closure, so that no attribute leads to the simulator or to a state.
     """
 
-    __slots__ = ("_begin", "_hand_out", "_key", "_queries", "_terms")
+    __slots__ = ("_begin", "_hand_out", "_has_keys", "_key", "_queries", "_terms")
 
     def __init__(self, keeper: _Keeper) -> None:
         def begin() -> Visit:
@@ -380,6 +431,7 @@ class _Access(ABC):
 
         self._begin, self._hand_out, self._key, self._queries = begin, hand_out, key, queries
         self._terms = keeper.terms
+        self._has_keys = keeper.register.has_keys
 
     @property
     @abstractmethod
@@ -388,13 +440,18 @@ class _Access(ABC):
 
     @property
     def terms(self) -> AccessTerms:
-        """What the planner is told beforehand: n_actions, horizon, gamma, budget."""
+        """What the planner is told beforehand: n_actions, horizon, gamma, budget, is_deterministic."""
         return self._terms
 
     @property
     def queries(self) -> int:
         """Queries made so far; nothing sets this back."""
         return self._queries()
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a ``state_key`` is declared, so that :meth:`key` answers."""
+        return self._has_keys
 
     def begin(self) -> Visit:
         """Begin an episode: an initial state drawn from rho, at stage 0. All earlier handles and keys expire."""
@@ -438,9 +495,10 @@ class LocalAccess(_Access):
         budget: Number of samples allowed, or None.
         state_key: What makes two states one, if anything; see :meth:`key`.
         referee: An object whose holder may :meth:`hand_out` states. None: nobody may.
+        is_deterministic: A promise to the planner that each state and action has one outcome. It is not checked.
     """
 
-    __slots__ = ("_query",)
+    __slots__ = ("_mean", "_query")
 
     def __init__(
         self,
@@ -453,8 +511,9 @@ class LocalAccess(_Access):
         budget: int | None = None,
         state_key: StateKey | None = None,
         referee: object | None = None,
+        is_deterministic: bool = False,
     ) -> None:
-        terms = AccessTerms(simulator.n_actions, horizon, gamma, budget)
+        terms = AccessTerms(simulator.n_actions, horizon, gamma, budget, flag("is_deterministic", is_deterministic))
         source = _Source(simulator.n_states, simulator.initial_states, features)
         keeper = _Keeper(source, terms, rng, state_key, referee)
         super().__init__(keeper)
@@ -465,7 +524,13 @@ class LocalAccess(_Access):
             keeper.meter.used += n
             return keeper.register.successors(reached, place.stage + 1)
 
-        self._query = query
+        def mean(handle: StateHandle, action: int, n: int) -> SampleMean:
+            place, action, n = keeper.ready(handle, action, n)
+            seen = tally_transitions(simulator, place.code, action, n, keeper.rng)
+            keeper.meter.used += n
+            return keeper.register.mean(seen, place.stage + 1)
+
+        self._query, self._mean = query, mean
 
     @classmethod
     def from_env(
@@ -476,27 +541,46 @@ class LocalAccess(_Access):
         budget: int | None = None,
         state_key: StateKey | None = None,
         referee: object | None = None,
+        bernoulli_rewards: bool = False,
     ) -> Self:
         """Local access to the simulator of one of our environments, with the features of its model.
 
+        Args:
+            env: The environment, possibly wrapped; wrappers change nothing here.
+            rng: As in the constructor.
+            budget: As in the constructor.
+            state_key: As in the constructor.
+            referee: As in the constructor.
+            bernoulli_rewards: Draw each reward as 0 or 1 with the model's reward as mean, see
+                :class:`~lookahead_rl.wrappers.BernoulliRewards`.
+
         Raises:
-            ModelError: ``env`` is another environment, or its model has no state features.
+            ModelError: ``env`` is another environment, its model has no state features, or ``bernoulli_rewards`` is
+                asked for and a reward lies outside [0, 1].
         """
         base = env.unwrapped
         if not isinstance(base, ModelEnv):
             raise ModelError(
                 f"the simulator of {type(base).__name__} is not known; pass an environment of this package"
             )
-        features, (horizon, gamma) = model_features(base.model), _time(base.model)
+        model = _with_features(base.model)
+        (horizon, gamma), is_deterministic = _time(model), _has_one_outcome(model)
+        simulator: GenerativeModel = base.simulator
+        if flag("bernoulli_rewards", bernoulli_rewards):
+            rewards = _possible_rewards(model)
+            require_means("r", rewards)
+            simulator = BernoulliRewards(simulator)
+            is_deterministic = is_deterministic and bool(np.isin(rewards, (0.0, 1.0)).all())
         return cls(
-            base.simulator,
-            features,
+            simulator,
+            model_features(model),
             rng=rng,
             horizon=horizon,
             gamma=gamma,
             budget=budget,
             state_key=state_key,
             referee=referee,
+            is_deterministic=is_deterministic,
         )
 
     @property
@@ -513,6 +597,19 @@ class LocalAccess(_Access):
             ModelError: The action is out of range or n < 1.
         """
         return self._query(handle, action, n)
+
+    def mean(self, handle: StateHandle, action: int, n: int) -> SampleMean:
+        """The mean of n samples from a handed-out state, which count as n queries.
+
+        Its law is that of the mean of ``query(handle, action, n)``. It takes little memory whatever n is, and little
+        time too where the simulator is a :class:`~lookahead_rl.models.TallyingModel`.
+
+        Raises:
+            HandleError: The handle was not handed out in this episode, or its episode has ended.
+            BudgetExceeded: n more samples would exceed the budget; nothing is sampled.
+            ModelError: The action is out of range or n < 1.
+        """
+        return self._mean(handle, action, n)
 
 
 @final
@@ -537,7 +634,7 @@ class ExpectationAccess(_Access):
 
     def __init__(
         self,
-        model: TabularMDP | FiniteHorizonMDP,
+        model: StateModel,
         *,
         rng: np.random.Generator,
         budget: int | None = None,
@@ -549,7 +646,8 @@ class ExpectationAccess(_Access):
         source = _Source(
             table.n_states, lambda n, rng: rng.choice(table.n_states, size=n, p=table.rho), model_features(model)
         )
-        keeper = _Keeper(source, AccessTerms(table.n_actions, *_time(model), budget), rng, state_key, referee)
+        terms = AccessTerms(table.n_actions, *_time(model), budget, _has_one_outcome(table))
+        keeper = _Keeper(source, terms, rng, state_key, referee)
         super().__init__(keeper)
 
         def query(handle: StateHandle, action: int) -> Expectation:
@@ -584,15 +682,38 @@ def model_features(model: object) -> Features:
     Raises:
         ModelError: The model has none.
     """
-    if not isinstance(model, TabularMDP | FiniteHorizonMDP) or model.features is None:
-        raise ModelError(f"this {type(model).__name__} has no state features; local access shows states by features")
-    table = model.features.reshape(-1, model.features.shape[-1])
+    features = _with_features(model).features
+    assert features is not None
+    table = features.reshape(-1, features.shape[-1])
     return lambda codes: table[codes]
 
 
-def _time(model: DecisionProcess) -> tuple[int | None, float]:
+def _with_features(model: object) -> StateModel:
+    if not isinstance(model, StateModel) or model.features is None:
+        raise ModelError(f"this {type(model).__name__} has no state features; local access shows states by features")
+    return model
+
+
+def _time(model: StateModel) -> tuple[int | None, float]:
     """Horizon and discount."""
     return (None, model.gamma) if isinstance(model, TabularMDP) else (model.horizon, 1.0)
+
+
+def _has_one_outcome(model: StateModel) -> bool:
+    """Whether each state and action leads to one next state and pays one reward."""
+    if isinstance(model.P, np.ndarray):
+        return bool((np.count_nonzero(model.P, axis=-1) == 1).all())
+    law = model.outcomes() if isinstance(model, TabularMDP) else outcomes_of(model.P, np.zeros(model.P.shape[0]), None)
+    first = np.repeat(law.indptr[:-1], np.diff(law.indptr))
+    return bool(((law.next_states == law.next_states[first]) & (law.rewards == law.rewards[first])).all())
+
+
+def _possible_rewards(model: StateModel) -> FloatArray:
+    """Every reward that a transition can pay, indexed as the model's own."""
+    if isinstance(model, FiniteHorizonMDP) or model.outcome_rewards is None:
+        return model.r
+    stored = model.P if isinstance(model.P, np.ndarray) else model.P.data
+    return np.where(stored > 0, model.outcome_rewards, 0.0)
 
 
 def _outcome_transitions(outcomes: Outcomes, chosen: slice, terminal: BoolArray) -> Transitions:
