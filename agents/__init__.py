@@ -3,7 +3,7 @@
 from .base import Agent, Callback, DiscreteAgent
 from .errors import AgentError
 from .registration import register_agents
-from .registry import AgentSpec, agent_ids, agent_spec, load_agent, make_agent, register_agent
+from .registry import AgentSpec, agent_class, agent_ids, agent_spec, load_agent, make_agent, register_agent
 
 __all__ = [
     "Agent",
@@ -11,6 +11,7 @@ __all__ = [
     "AgentSpec",
     "Callback",
     "DiscreteAgent",
+    "agent_class",
     "agent_ids",
     "agent_spec",
     "load_agent",

@@ -59,12 +59,16 @@ def look_up(
     return lambda observations: law[_states_in(rows, observations)]
 
 
-def state_lookup(observe: Callable[[IntArray], NDArray[Any]], n_states: int) -> Callable[[NDArray[Any]], IntArray]:
+def state_lookup(
+    observe: Callable[[IntArray], NDArray[Any]], n_states: int, terminal: BoolArray | None = None
+) -> Callable[[NDArray[Any]], IntArray]:
     """The states (n,) as a function of observations (n, ...).
 
     Args:
         observe: What a batch of states shows.
         n_states: Number of states.
+        terminal: Mask (S,) of states in which the episode is over, if they may look like others: the live state, or
+            the first of them, is meant.
 
     Returns:
         The map; it raises AgentError for what no state shows.
@@ -72,9 +76,11 @@ def state_lookup(observe: Callable[[IntArray], NDArray[Any]], n_states: int) -> 
     Raises:
         AgentError: Two states look the same.
     """
-    rows, known = _index(observe, np.arange(n_states))
-    if len(rows) < n_states:
-        state = int(np.argmax(known != np.arange(n_states)))
+    over = np.zeros(n_states, dtype=np.bool_) if terminal is None else terminal
+    rows, known = _index(observe, np.argsort(over, kind="stable"))
+    confused = ~over & (known != np.arange(n_states))
+    if confused.any():
+        state = int(np.argmax(confused))
         raise AgentError(f"states {known[state]} and {state} look the same; what is learnt in one would be lost")
     return lambda observations: _states_in(rows, observations)
 

@@ -16,6 +16,11 @@ def register_agents() -> None:
     register_agent("BestResponse-v0", "lookahead_rl.agents.games.planning:BestResponseAgent")
     register_agent("MinimaxQ-v0", "lookahead_rl.agents.games.minimax_q:MinimaxQAgent")
     register_agent("FictitiousPlay-v0", "lookahead_rl.agents.games.fictitious_play:FictitiousPlayAgent")
+    register_agent("TensorPlan-v0", "lookahead_rl.agents.local.tensorplan_agent:TensorPlanAgent")
+    register_agent("LSVI-v0", "lookahead_rl.agents.local.lsvi:LSVIAgent")
+    register_agent("UCT-v0", "lookahead_rl.agents.local.uct:UCTAgent")
+    register_agent("SparseSampling-v0", "lookahead_rl.agents.local.sparse_sampling:SparseSamplingAgent")
+    register_agent("RolloutPlanner-v0", "lookahead_rl.agents.local.rollouts:RolloutAgent")
     for name in STABLE_BASELINES:
         register_agent(
             name,

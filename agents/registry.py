@@ -103,6 +103,16 @@ def agent_spec(id: str) -> AgentSpec:  # noqa: A002 - as in register_agent
     raise AgentError(f"no agent is registered as {id!r}; {hint}registered are: {', '.join(sorted(_specs))}")
 
 
+def agent_class(id: str) -> type[Agent]:  # noqa: A002 - as in register_agent
+    """The class that is registered under a name, imported now.
+
+    Raises:
+        AgentError: Nothing is registered under it, or something that is no :class:`Agent`.
+        ImportError: It needs an extra that is not installed, or its module cannot be imported.
+    """
+    return _load(agent_spec(id))
+
+
 # The arguments of an agent's constructor are its own; like gymnasium.make, this function passes them on.
 def make_agent(id: str, env: Any, *, seed: int = 0, **kwargs: Any) -> Agent:  # noqa: A002 - as in register_agent
     """Make a registered agent for an environment.
@@ -119,12 +129,12 @@ def make_agent(id: str, env: Any, *, seed: int = 0, **kwargs: Any) -> Agent:  # 
         ImportError: The agent needs an extra that is not installed, or its module cannot be imported.
     """
     spec = agent_spec(id)
-    agent_class = _load(spec)
-    known = [name for name in inspect.signature(agent_class).parameters if name not in ("env", "seed", *spec.kwargs)]
+    registered = _load(spec)
+    known = [name for name in inspect.signature(registered).parameters if name not in ("env", "seed", *spec.kwargs)]
     unknown = sorted(kwargs.keys() - set(known) - spec.kwargs.keys())
     if unknown:
         raise AgentError(f"{id} takes no argument {', '.join(unknown)}; it takes: {', '.join(known) or 'none'}")
-    return agent_class(env, **{"seed": seed, **spec.kwargs, **kwargs})
+    return registered(env, **{"seed": seed, **spec.kwargs, **kwargs})
 
 
 def load_agent(path: str | Path, env: Any) -> Agent:
@@ -180,7 +190,7 @@ def _load(spec: AgentSpec) -> type[Agent]:
     # A plugin may fail in any way; whatever it is, its name belongs in the message.
     except Exception as error:
         raise ImportError(f"{spec.id} of the package {spec.source} cannot be imported: {error!r}") from error
-    agent_class = vars(module).get(class_name)
-    if not (isinstance(agent_class, type) and issubclass(agent_class, Agent)):
+    found = vars(module).get(class_name)
+    if not (isinstance(found, type) and issubclass(found, Agent)):
         raise AgentError(f"{spec.entry_point} of the package {spec.source} is not a subclass of Agent")
-    return agent_class
+    return found

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "osD^v"  # their number shares no divisor with that of the colours: thirty curves can be told apart
 INK = "#333a44"
 STYLE: dict[str, Any] = {
     "font.size": 10,
@@ -53,6 +55,25 @@ class Curve:
     values: Sequence[float]
 
 
+@dataclass(frozen=True)
+class QueryCurve:
+    """Exact values of one planner's policies at several budgets, for several seeds.
+
+    Attributes:
+        queries: Queries made while planning (n_seeds, n_budgets).
+        values: Exact value of the policy planned with them (n_seeds, n_budgets); nan where there is no plan.
+    """
+
+    queries: FloatArray
+    values: FloatArray
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        if self.queries.shape != self.values.shape or self.values.ndim != 2:
+            shapes = f"{self.queries.shape} and {self.values.shape}"
+            raise ValueError(f"queries and values have shapes {shapes}; expected (n_seeds, n_budgets) for both")
+
+
 def draw(paint: Callable[["Axes"], None], size: tuple[float, float] = (5.2, 3.2)) -> str:
     """One figure of ``size`` inches, painted by ``paint(axes)``, as an ``<svg>`` element."""
     from matplotlib import rc_context
@@ -76,21 +97,53 @@ def learning_curves(curves: Mapping[str, Curve], optimal: float, uniform: float)
     """
 
     def paint(axes: "Axes") -> None:
-        axes.axhline(optimal, color=INK, linewidth=1.4)
-        axes.axhline(uniform, color=INK, linewidth=1.0, linestyle=(0, (2, 3)))
+        _levels(axes, optimal, uniform)
         for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
             axes.plot(curve.steps, curve.values, color=colour, marker="o", markersize=3.5, label=name)
-        margin = 0.06 * (optimal - uniform)
-        start = min(curve.steps[0] for curve in curves.values())
-        axes.text(start, optimal + margin / 3, "exact optimum", va="bottom", fontsize=9)
-        axes.text(start, uniform - margin / 3, "uniform play", va="top", fontsize=9)
-        axes.margins(y=0.14)
         axes.set_xlabel("environment steps")
         axes.set_ylabel("exact value of the policy")
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
         axes.legend(loc="best")
 
     return draw(paint)
+
+
+def query_curves(curves: Mapping[str, QueryCurve], optimal: float, uniform: float) -> str:
+    """Exact value against queries (on a logarithmic axis), between uniform play and the exact optimum.
+
+    Lines are means over the seeds, drawn where every seed has a plan and made queries; bands reach from the worst seed
+    to the best.
+
+    Args:
+        curves: One curve for each planner's name.
+        optimal: Exact optimal value, drawn as the ceiling.
+        uniform: Exact value of the uniform policy, drawn as the floor.
+    """
+
+    def paint(axes: "Axes") -> None:
+        axes.set_xscale("log")
+        _levels(axes, optimal, uniform)
+        for colour, marker, (name, curve) in zip(cycle(COLOURS), cycle(MARKERS), curves.items(), strict=False):
+            drawn = (np.isfinite(curve.values) & (curve.queries > 0)).all(axis=0)
+            queries, values = curve.queries[:, drawn].mean(axis=0), curve.values[:, drawn]
+            axes.plot(queries, values.mean(axis=0), color=colour, marker=marker, markersize=4.5, label=name)
+            axes.fill_between(queries, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.set_xlabel("queries of the simulator")
+        axes.set_ylabel("exact value of the policy")
+        if curves:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the axes: curves may lie anywhere
+
+    return draw(paint, (6.8, 3.4))
+
+
+def _levels(axes: "Axes", optimal: float, uniform: float) -> None:
+    """The ceiling and the floor of exact values, with their names."""
+    across, margin = axes.get_yaxis_transform(), 0.02 * (optimal - uniform)  # x as a part of the width, y as it is
+    axes.axhline(optimal, color=INK, linewidth=1.4)
+    axes.axhline(uniform, color=INK, linewidth=1.0, linestyle=(0, (2, 3)))
+    axes.text(0.02, optimal + margin, "exact optimum", va="bottom", fontsize=9, transform=across)
+    axes.text(0.02, uniform - margin, "uniform play", va="top", fontsize=9, transform=across)
+    axes.margins(y=0.14)
 
 
 def value_map(values: FloatArray, arrows: Sequence[Sequence[str]]) -> str:

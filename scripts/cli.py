@@ -10,8 +10,10 @@ from typing import Protocol
 
 import tyro
 
+from ..agents import AgentError
 from ..models import ModelError
 from .demo import Demo
+from .plan import Plan
 
 
 class Command(Protocol):
@@ -22,7 +24,7 @@ class Command(Protocol):
         ...
 
 
-COMMANDS = {"demo": Demo}
+COMMANDS = {"demo": Demo, "plan": Plan}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -39,6 +41,6 @@ def main(args: list[str] | None = None) -> None:
     )
     try:
         command.run()
-    except (ModelError, ImportError, OSError) as error:
+    except (AgentError, ModelError, ImportError, OSError) as error:
         print(f"lookahead-rl: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -38,6 +38,10 @@ def game() -> Any:
     return pettingzoo.make("parallel", "lookahead_rl/RandomMarkovGame-v0", game_seed=1)
 
 
+def realizable() -> Any:
+    return gym.make("RealizableMDP-v0", n_states=8, horizon=3)
+
+
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
 OFF_POLICY = {"buffer_size": 500, "learning_starts": 20, "batch_size": 8, "train_freq": 8, **SMALL}
 CASES = {
@@ -48,10 +52,15 @@ CASES = {
     "DQN": Case(kwargs={"hyperparameters": OFF_POLICY}, is_additive=False),
     "FictitiousPlay-v0": Case(game, {"side": "player_0", "knows_model": False}, side="player_0"),
     "GamePolicyIteration-v0": Case(game, side="player_0"),
+    "LSVI-v0": Case(realizable, {"budget": 300}),
     "MinimaxQ-v0": Case(game, side="player_0"),
     "NashPlanner-v0": Case(game, side="player_0"),
     "PPO": Case(kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "n_epochs": 2, **SMALL}}),
+    "RolloutPlanner-v0": Case(realizable, {"budget": 300}),
     "SAC": Case(lambda: gym.make("Pendulum-v1"), {"hyperparameters": OFF_POLICY}),
+    "SparseSampling-v0": Case(realizable, {"budget": 300}),
+    "TensorPlan-v0": Case(realizable, {"budget": 300}),
+    "UCT-v0": Case(realizable, {"budget": 300}),
     "UniformGame-v0": Case(game, side="player_0"),
 }
 

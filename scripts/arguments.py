@@ -1,0 +1,57 @@
+"""What the commands' arguments share: environments by their id and ``key=value`` pairs."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from ..models import ModelError
+
+Value = int | float | bool | str | None
+
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None}
+_INTEGER = re.compile(r"[+-]?\d+")
+_REAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=e))(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def parse_pairs(name: str, pairs: Sequence[str]) -> dict[str, Value]:
+    """``["horizon=100", "stochastic=true"]`` as ``{"horizon": 100, "stochastic": True}``.
+
+    Args:
+        name: The option that holds the pairs, for the messages.
+        pairs: Each ``key=value``; values are integers, reals, true, false, none, and else text.
+
+    Raises:
+        ModelError: A pair has no key or no ``=``, or a key comes twice.
+    """
+    values: dict[str, Value] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not (sign and key.isidentifier()):
+            raise ModelError(f"{name} holds {pair!r}; write key=value, such as horizon=100")
+        if key in values:
+            raise ModelError(f"{name} gives {key} twice; give it once")
+        values[key] = _value(text)
+    return values
+
+
+def _value(text: str) -> Value:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _REAL.fullmatch(text) else text
+
+
+def make_env(env_id: str, pairs: Sequence[str]) -> gym.Env[Any, Any]:
+    """The Gymnasium environment of this id, with the arguments of ``--env-kwargs``.
+
+    Raises:
+        ModelError: There is no such environment, or it does not take these arguments.
+    """
+    arguments: dict[str, Any] = {**parse_pairs("--env-kwargs", pairs)}
+    try:
+        return gym.make(env_id, **arguments)
+    except (TypeError, gym.error.Error) as error:  # an argument of another name, an id of no environment
+        raise ModelError(" ".join(str(error).split())) from error
