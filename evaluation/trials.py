@@ -9,7 +9,7 @@ can meet. Queries are counted by the access, which enforces the budget. What the
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -17,7 +17,8 @@ import gymnasium as gym
 
 from ..agents import AgentError, agent_class, agent_ids, agent_spec, make_agent
 from ..agents.local.agent import LocalPlanningAgent
-from ..agents.local.planner import PlanningBudgetExceeded
+from ..agents.local.planner import PlanningBudgetExceeded, RepeatedContradiction
+from ..agents.local.tensorplan import NoHypothesisError
 from ..wrappers import BudgetExceeded
 from .audit import Audit, audit
 from .report import Row
@@ -31,6 +32,7 @@ class Ending(Enum):
     PLANNED = "planned within the budget"
     RAN_OUT = "budget ran out: best plan so far"
     TOO_SMALL = "budget too small: no plan"
+    NO_HYPOTHESIS = "no hypothesis: no plan, see message"
     UNIFORM = "plays uniformly: no queries"
 
 
@@ -51,6 +53,7 @@ class Result:
         seconds: Time for planning and playing.
         oracle: What answered the queries.
         status: How planning ended.
+        message: What a planner that gave up said; None where it did not.
     """
 
     agent: str
@@ -65,6 +68,7 @@ class Result:
     seconds: float
     oracle: str
     status: Ending
+    message: str | None = None
 
     def row(self) -> Row:
         """The result as a flat row."""
@@ -103,7 +107,12 @@ class Trial:
         """Plan, play an episode and value the policy, beside what uniform play is worth.
 
         Where the budget runs out the best plan so far is played, if there is one. A planner that refuses the budget
-        has no policy: to tell that from other refusals, :meth:`make` one with a large budget first.
+        has no policy: to tell that from other refusals, :meth:`make` one with a large budget first. Neither has one
+        that gives up because the data contradict its hypotheses; the result holds what it said.
+
+        Raises:
+            AgentError: The planner does not plan with these options.
+            ModelError: The environment breaks a promise that the planner relies on.
         """
         try:
             agent = self.make(env)
@@ -118,6 +127,9 @@ class Trial:
             policy = audit(agent, env, reachable=True)
         except BudgetExceeded as refusal:
             return _result(self, uniform, None, refusal.used, Ending.TOO_SMALL)
+        except (NoHypothesisError, RepeatedContradiction) as refusal:
+            gave_up = _result(self, uniform, None, agent.planning_queries, Ending.NO_HYPOTHESIS, oracle=agent.oracle)
+            return replace(gave_up, seconds=time.perf_counter() - began, message=str(refusal))
         queries = planned or played  # who searches at every decision has nothing to plan
         return _result(self, uniform, policy, queries, status, played, seconds, agent.oracle)
 

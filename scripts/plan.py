@@ -4,7 +4,7 @@ Each planner is made anew for each budget and seed; see :mod:`lookahead_rl.evalu
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import groupby
@@ -18,15 +18,36 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..agents import AgentError, agent_class
+from ..envs.tabular import ModelEnv
 from ..evaluation import Audit
 from ..evaluation.plots import QueryCurve, query_curves
 from ..evaluation.report import Figure, Row, Section, format_cell, replace_text, write_page
 from ..evaluation.trials import UNIFORM, Result, Trial, require_local_planner, uniform_play
+from ..models import ModelError
 from ..models._checks import whole_number
 from .arguments import make_env, parse_pairs
 from .io import print_table, require_writable, write_json
 
 HALVINGS = 6
+
+SET_HERE = {
+    "env": "--env-id",
+    "budget": "--budgets",
+    "seed": "--seeds",
+    "samples": "--samples",
+    "bernoulli_rewards": "--bernoulli-rewards",
+}
+"""Arguments of planners that have an option of their own."""
+
+MOST_QUERIES = 10**9
+"""Queries of a planner. Searches make some 40,000 a second and spend all of their budget: this takes hours."""
+MOST_TALLIED = 10**18
+"""Queries of TensorPlan with the constants of its theorem, which asks for that many, drawn as counts at once."""
+
+NEEDED = (
+    "Planners need an environment of this package whose states have features, such as NeedleMDP-v0; games cannot be "
+    "planned"
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +83,7 @@ class Plan:
         """Run every planner, print the table and write the files."""
         trials = self._trials()
         self._require_outputs()
-        env = make_env(self.env_id, self.env_kwargs)
+        env = self._env()
         for trial in {trial.agent: trial for trial in trials}.values():
             trial.make(env)  # with the largest budget; what is refused here is refused for good
         console = Console()
@@ -70,11 +91,29 @@ class Plan:
         results = [row, *_run_all(trials, env, uniform, console)]
         title = f"{self.env_id}: the optimum is worth {format_cell(uniform.optimal_value)}"
         print_table(console, title, [{k: cell for k, cell in row.items() if k != "acting"} for row in _means(results)])
+        for agent, message in {result.agent: result.message for result in results if result.message}.items():
+            console.print(f"{agent} has no hypothesis: {message}", markup=False, highlight=False)
         if self.json is not None:
             place: Row = {"env_id": self.env_id, "env_kwargs": " ".join(self.env_kwargs)}
             write_json(self.json, [{**place, **result.row()} for result in results])
         if self.out is not None or self.plot is not None:
             self._draw(results, uniform)
+
+    def _env(self) -> gym.Env[Any, Any]:
+        """The environment.
+
+        Raises:
+            ModelError: There is none of this id, it does not take its arguments, or it is not of this package.
+        """
+        try:
+            env = make_env(self.env_id, self.env_kwargs)
+        except ModelError as error:
+            if isinstance(error.__cause__, gym.error.Error):  # an id of no environment, a game's perhaps
+                raise ModelError(f"{str(error).rstrip('.')}. {NEEDED}") from error
+            raise
+        if not isinstance(env.unwrapped, ModelEnv):
+            raise ModelError(f"{self.env_id} is not of this package. {NEEDED}")
+        return env
 
     def _trials(self) -> list[Trial]:
         """What is to be run, in the order of planners, budgets and seeds."""
@@ -85,6 +124,8 @@ class Plan:
         if not (self.agents and self.seeds):
             raise AgentError("--agents or --seeds is empty; give at least one of each")
         options = self._options()
+        for agent, taken in options.items():
+            _require_payable(agent, taken, max(budgets))
         return [
             Trial(agent, budget, seed, options[agent])
             for agent in options
@@ -96,9 +137,11 @@ class Plan:
         """For each planner the arguments that it takes.
 
         Raises:
-            AgentError: There is none, one is no local planner, or nobody takes an argument.
+            AgentError: There is none, one is no local planner, nobody takes an argument, or it has its own option.
         """
         given: dict[str, Any] = {**parse_pairs("--agent-kwargs", self.agent_kwargs)}
+        for name in sorted(given.keys() & SET_HERE.keys()):
+            raise AgentError(f"--agent-kwargs holds {name}, which has an option of its own: use {SET_HERE[name]}")
         given |= {} if self.samples is None else {"samples": self.samples}
         given |= {"bernoulli_rewards": True} if self.bernoulli_rewards else {}
         options: dict[str, dict[str, Any]] = {}
@@ -134,6 +177,14 @@ class Plan:
         figure = Figure(svg, "Exact value of each planner's policy against the queries it made of its budget.")
         sections = [Section("Value against queries", [text], _means(results), [figure])]
         write_page(self.out, f"Planning in {self.env_id}", " ".join(self.env_kwargs), sections)
+
+
+def _require_payable(agent: str, options: Mapping[str, Any], budget: int) -> None:
+    """Raise where a planner could not spend its budget in any sensible time."""
+    most = MOST_TALLIED if options.get("mode") == "theory" else MOST_QUERIES
+    if budget > most:
+        exception = "" if agent != "TensorPlan-v0" else f" (mode=theory, whose queries are counts, {MOST_TALLIED:,})"
+        raise AgentError(f"budget is {budget:,}, more than {agent} could query; pass at most {most:,}{exception}")
 
 
 def _run_all(trials: Sequence[Trial], env: gym.Env[Any, Any], uniform: Audit, console: Console) -> list[Result]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
+from lookahead_rl.models import ModelError
 from lookahead_rl.solvers.hypotheses import verification
 from lookahead_rl.solvers.hypotheses.bank import Bank, Datum
 from lookahead_rl.solvers.hypotheses.certificates import Constraint, Leaf, OptimismCertificate, Split
@@ -330,7 +331,50 @@ def test_a_constraint_is_used_only_where_the_class_of_hypotheses_has_it(
         verify(replace(program, **change), certificate)
 
 
+@pytest.mark.parametrize("flag", [1, 0, None, "no", np.ones(2)])
+def test_a_program_has_a_value_range_or_none(flag: Any) -> None:
+    with pytest.raises(ModelError, match=r"value_range is .*; pass True or False"):
+        replace(make_program(0)[0], value_range=flag)
+
+
 # What holds of a mutant
+
+
+class Agreeable(float):
+    """Compares as one likes to hear."""
+
+    def _yes(self, other: object) -> bool:
+        return True
+
+    def _no(self, other: object) -> bool:
+        return False
+
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _yes
+    __ne__ = _no
+    __hash__ = float.__hash__
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", ["lower", "upper", "violation", "bound"])
+def test_numbers_are_compared_by_what_they_are(name: str, exact: bool) -> None:
+    program, certificate = example(2)
+    last = len(certificate.nodes) - 1
+    for number in (-1e6, 1e6):
+        liar = Agreeable(number)
+        if name == "bound":
+            assert isinstance(certificate.nodes[last], Leaf)
+            mutant = with_node(certificate, last, replace(certificate.nodes[last], bound=liar))
+        else:
+            mutant = replace(certificate, **{name: liar})
+        with pytest.raises(InvalidCertificate):
+            verify(program, mutant, exact=exact)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_violation_is_never_negative(exact: bool) -> None:
+    program, certificate = example(2)
+    with pytest.raises(InvalidCertificate, match="violation is -1e-300; it cannot be negative"):
+        verify(program, replace(certificate, violation=-1e-300), exact=exact)
 
 
 def leaf_indices(certificate: OptimismCertificate, *, with_multipliers: bool = False) -> list[int]:

@@ -431,6 +431,7 @@ def test_a_loaded_plan_costs_no_queries(tmp_path: Path):
     "memory",
     [
         {"start": 1},
+        {"start": -1},
         {"plans": {"0": {}}},
         {"plans": {"zero": {"weights": np.zeros((4, 3, 3))}}},
         {"plans": {"0": {"weights": np.zeros(3)}}},
@@ -445,6 +446,47 @@ def test_a_file_without_a_plan_of_this_kind_is_refused(memory: dict[str, Any], t
     write_archive(path, {**content, "memory": {**content["memory"], **memory}})
     with pytest.raises(AgentError):
         load_agent(path, env)
+
+
+@pytest.mark.parametrize("model", [realizable(), discounted()], ids=["horizon", "discounted"])
+@pytest.mark.parametrize("name", ["-1", "99", "x", "", "5", "00", "1_0", "\u0660"])
+def test_a_plan_from_a_state_in_which_no_episode_begins_is_refused(model: Any, name: str, tmp_path: Path):
+    rho = np.eye(model.n_states)[0]
+    changed = {"rho": rho, "features": model.features}
+    if isinstance(model, TabularMDP):
+        env = ModelEnv(TabularMDP(model.P, model.r, model.gamma, **changed))
+    else:
+        env = ModelEnv(FiniteHorizonMDP(model.P, model.r, model.horizon, **changed))
+    path = tmp_path / "agent"
+    make_agent("LSVI-v0", env, budget=600).learn(0).save(path)
+    load_agent(path, env)
+    content = read_archive(path)
+    plans = content["memory"]["plans"]
+    write_archive(path, {**content, "memory": {**content["memory"], "plans": {**plans, name: plans["0"]}}})
+    with pytest.raises(AgentError, match=r"a plan is from state .*, in which no episode begins; plan again"):
+        load_agent(path, env)
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "knobs", "name"),
+    [
+        ("LSVI-v0", {}, "weights"),
+        ("TensorPlan-v0", {}, "theta"),
+        ("TensorPlan-v0", {"mode": "theory", "radius": 8.0}, "theta"),
+        ("TensorPlan-v0", {"mode": "literal", "radius": 8.0}, "theta"),
+    ],
+)
+def test_a_plan_for_other_features_is_refused(agent_id: str, knobs: dict[str, Any], name: str, tmp_path: Path):
+    env, path = ModelEnv(realizable()), tmp_path / "agent"
+    make_agent(agent_id, env, budget=600, **knobs).learn(0).save(path)
+    load_agent(path, env)
+    content = read_archive(path)
+    arrays = content["memory"]["plans"]["0"]
+    for wrong in (np.zeros((*arrays[name].shape[:-1], 2)), np.array(0.0)):
+        plans = {"0": {**arrays, name: wrong}}
+        write_archive(path, {**content, "memory": {**content["memory"], "plans": plans}})
+        with pytest.raises(AgentError):
+            load_agent(path, env)
 
 
 def test_weights_of_another_shape_are_not_acted_by():

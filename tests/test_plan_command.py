@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lookahead_rl.agents import make_agent
 from lookahead_rl.agents.local.agent import LocalPlanningAgent
-from lookahead_rl.agents.local.planner import LocalPlanner, Plan, PlanningBudgetExceeded
+from lookahead_rl.agents.local.planner import LocalPlanner, Plan, PlanningBudgetExceeded, RepeatedContradiction
+from lookahead_rl.agents.local.tensorplan import NoHypothesisError
 from lookahead_rl.evaluation import audit
 from lookahead_rl.evaluation.plots import QueryCurve, query_curves
 from lookahead_rl.evaluation.trials import Ending, Trial, uniform_play
@@ -21,6 +22,7 @@ from lookahead_rl.scripts.cli import main
 from lookahead_rl.wrappers import BudgetExceeded
 
 NEEDLE = ("--env-kwargs", "n_actions=3", "horizon=6", "dim=6", "mdp_seed=1")
+NEEDED = "Planners need an environment of this package whose states have features, such as NeedleMDP-v0; games cannot"
 FIELDS = {
     "agent",
     "env_id",
@@ -34,6 +36,7 @@ FIELDS = {
     "score",
     "seconds",
     "status",
+    "message",
 }
 
 
@@ -151,6 +154,56 @@ def test_where_there_is_no_plan_the_queries_are_told_all_the_same(monkeypatch):
     assert (result.status, result.queries, result.value) == (Ending.TOO_SMALL, 7, None)
 
 
+class Quitter(LocalPlanner):
+    """Asks once and gives up."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def plan(self, access, start, rng):
+        access.query(start.handle, 0)
+        raise self.error
+
+    def restore(self, arrays):
+        return First()
+
+
+@pytest.mark.parametrize("kind", [NoHypothesisError, RepeatedContradiction])
+def test_a_planner_that_gives_up_has_a_row_with_what_it_said(kind, monkeypatch):
+    quitter = Quitter(kind("the data contradict all of them"))
+    monkeypatch.setattr(Trial, "make", lambda trial, env: SpendingAgent(env, quitter, budget=trial.budget))
+    env = make_env("RealizableMDP-v0", ["n_states=10", "horizon=3", "dim=3"])
+    result = Trial("any", 7).run(env, uniform_play(env)[0])
+    assert (result.status, result.queries, result.value) == (Ending.NO_HYPOTHESIS, 1, None)
+    assert result.message == "the data contradict all of them"
+    assert result.oracle == "samples"
+
+
+def test_other_errors_end_the_trial(monkeypatch):
+    quitter = Quitter(ModelError("r[3] is 7; pass rewards in [0, 1]"))
+    monkeypatch.setattr(Trial, "make", lambda trial, env: SpendingAgent(env, quitter, budget=trial.budget))
+    env = make_env("RealizableMDP-v0", ["n_states=10", "horizon=3", "dim=3"])
+    with pytest.raises(ModelError, match=r"r\[3\] is 7"):
+        Trial("any", 7).run(env, uniform_play(env)[0])
+
+
+def test_the_refusal_of_one_planner_leaves_the_others_their_rows(tmp_path, capsys):
+    options = ("--agents", "TensorPlan-v0", "UCT-v0", "--budgets", "200", "--agent-kwargs", "radius=0.01")
+    _, refusing, searching = planned(tmp_path, *NEEDLE, *options)
+    assert refusing["status"] == Ending.NO_HYPOTHESIS.value
+    assert refusing["message"].startswith("radius is 0.01, too small: ")
+    assert refusing["value"] is None
+    assert refusing["queries"] > 0
+    assert (searching["status"], searching["message"]) == (Ending.PLANNED.value, None)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"TensorPlan-v0 has no hypothesis: {refusing['message']}" in shown
+
+
+def test_theory_may_have_budgets_that_no_search_could_spend(tmp_path):
+    options = ("--agents", "TensorPlan-v0", "--agent-kwargs", "mode=theory", "radius=12", "--budgets", str(10**18))
+    assert planned(tmp_path, *NEEDLE, *options)[1]["value"] == pytest.approx(1.0)
+
+
 def test_tensorplan_finds_the_needle_where_the_others_do_not(tmp_path):
     size = ("n_actions=4", "horizon=30", "dim=20", "mdp_seed=3")
     agents = ("--agents", "TensorPlan-v0", "UCT-v0", "LSVI-v0")
@@ -219,13 +272,31 @@ def test_plots_leave_out_what_has_no_value_or_no_queries():
         (("--env-kwargs", "horizon"), "--env-kwargs holds 'horizon'; write key=value, such as horizon=100"),
         (("--env-kwargs", "horizon=2.5"), "horizon is 2.5; pass an integer >= 1"),
         (("--env-id", "Needle-v0"), "Did you mean: `NeedleMDP`?"),
-        (("--env-id", "FrozenLake-v1"), "the simulator of FrozenLakeEnv is not known"),
+        (("--env-id", "FrozenLake-v1"), f"FrozenLake-v1 is not of this package. {NEEDED}"),
+        (("--env-id", "CartPole-v1"), f"CartPole-v1 is not of this package. {NEEDED}"),
+        (("--env-id", "rps_v2"), f"doesn't exist. {NEEDED}"),
+        (("--env-id", "lookahead_rl/RandomMarkovGame-v0"), NEEDED),
         (("--env-id", "RandomMDP-v0"), "no state features"),
         (("--agents", "PPO"), "PPO is no local planner; those that are: LSVI-v0, "),
         (("--agents", "UCT-v0", "NashPlanner-v0"), "NashPlanner-v0 is no local planner; those that are: LSVI-v0, "),
         (("--agents", "UTC-v0"), "did you mean UCT-v0"),
         (("--budget", "0"), "budget is 0; it must be at least 1"),
         (("--budget", "19"), "budget is 19, but UCT queries at every decision"),
+        (("--budget", str(10**21)), "more than UCT-v0 could query; pass at most 1,000,000,000"),
+        (("--budgets", "100", str(10**9 + 1)), "budget is 1,000,000,001, more than UCT-v0 could query"),
+        (
+            ("--agents", "TensorPlan-v0", "--agent-kwargs", "mode=theory", "--budgets", str(10**18 + 1)),
+            "more than TensorPlan-v0 could query; pass at most 1,000,000,000,000,000,000",
+        ),
+        (
+            ("--agents", "TensorPlan-v0", "UCT-v0", "--agent-kwargs", "mode=theory", "--budgets", str(10**12)),
+            "budget is 1,000,000,000,000, more than UCT-v0 could query",
+        ),
+        (("--agent-kwargs", "budget=5"), "--agent-kwargs holds budget, which has an option of its own: use --budgets"),
+        (("--agent-kwargs", "seed=5"), "use --seeds"),
+        (("--agent-kwargs", "env=5"), "use --env-id"),
+        (("--agent-kwargs", "samples=5"), "use --samples"),
+        (("--agent-kwargs", "bernoulli_rewards=true"), "use --bernoulli-rewards"),
         (("--seeds", "-1"), "seeds is -1; it must be at least 0"),
         (("--seeds",), "give at least one of each"),
         (("--samples", "3"), "none of these planners takes samples"),

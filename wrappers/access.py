@@ -267,10 +267,12 @@ class _Register:
         self._features = features
         self._state_key = state_key
         self.has_keys = state_key is not None
+        self.episode = 0
         self.new_episode()
 
     def new_episode(self) -> None:
         """Forget every handle and key."""
+        self.episode += 1
         self._places: WeakKeyDictionary[StateHandle, _Place] = WeakKeyDictionary()
         self._keys: dict[Hashable, int] = {}
 
@@ -414,7 +416,7 @@ class _Access(ABC):
     Each method calls a closure, so that no attribute leads to the simulator or to a state.
     """
 
-    __slots__ = ("_begin", "_hand_out", "_has_keys", "_key", "_queries", "_terms")
+    __slots__ = ("_begin", "_episode", "_hand_out", "_has_keys", "_key", "_queries", "_terms")
 
     def __init__(self, keeper: _Keeper) -> None:
         def begin() -> Visit:
@@ -429,7 +431,11 @@ class _Access(ABC):
         def queries() -> int:
             return keeper.meter.used
 
+        def episode() -> int:
+            return keeper.register.episode
+
         self._begin, self._hand_out, self._key, self._queries = begin, hand_out, key, queries
+        self._episode = episode
         self._terms = keeper.terms
         self._has_keys = keeper.register.has_keys
 
@@ -447,6 +453,11 @@ class _Access(ABC):
     def queries(self) -> int:
         """Queries made so far; nothing sets this back."""
         return self._queries()
+
+    @property
+    def episode(self) -> int:
+        """Number of the current episode. Handles and keys of another one mean nothing in it."""
+        return self._episode()
 
     @property
     def has_keys(self) -> bool:

@@ -34,6 +34,8 @@ from .planner import Access, LocalPlanner, Plan, PlanningBudgetExceeded, sampled
 from .search import DecisionTimePlanner
 
 ORACLES = ("samples", "expectations")
+WEIGHTS = ("theta", "weights")
+"""Arrays of a plan whose last axis is that of the features."""
 
 
 class LocalPlanningAgent(DiscreteAgent):
@@ -138,14 +140,32 @@ class LocalPlanningAgent(DiscreteAgent):
 
     @final
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Take over plans and a generator's state."""
+        """Take over plans and a generator's state.
+
+        Raises:
+            AgentError: A plan is missing, is for a state in which no episode begins, or is for other features.
+        """
         start, plans = memory["start"], memory["plans"]
-        self._plans = {int(name): self._planner.restore(arrays) for name, arrays in plans.items()}
-        if start is not None and start not in self._plans:
+        starts = {str(code): code for code in np.flatnonzero(self._referee.begins).tolist()}
+        for name in sorted(plans.keys() - starts.keys()):
+            raise AgentError(f"a plan is from state {name!r}, in which no episode begins; plan again with learn(0)")
+        self._plans = {starts[name]: self._restored(name, arrays) for name, arrays in plans.items()}
+        if start is not None and whole_number("start", start, 0) not in self._plans:
             raise AgentError(f"the plan from state {start} is missing; plan again with learn(0)")
         self._start, self._actions = start, {}
         self.planning_queries = whole_number("planning_queries", memory["planning_queries"], 0)
         self.rng.bit_generator.state = memory["rng"]
+
+    def _restored(self, name: str, arrays: Mapping[str, Any]) -> Plan:
+        """The plan from the state of this name; its weights have to be those of this environment's features."""
+        plan, dim = self._planner.restore(arrays), self._referee.dim
+        for kind, array in plan.arrays().items():
+            if kind in WEIGHTS and array.shape[-1:] != (dim,):
+                raise AgentError(
+                    f"{kind} of the plan from state {name} has shape {array.shape}, but states have {dim} features; "
+                    "plan again with learn(0)"
+                )
+        return plan
 
     def _budget_of_a_decision(self) -> int | None:
         """Queries of one decision: a share of the episode's, or no limit where they are counted apart."""
@@ -175,7 +195,7 @@ class LocalPlanningAgent(DiscreteAgent):
         """Follow the plan of the episode that is in this state; None: of any episode."""
         if isinstance(self._planner, DecisionTimePlanner):
             return
-        if code is not None and self._referee.begins[code]:
+        if code is not None and self._referee.terms.horizon is not None and self._referee.begins[code]:
             start = code
         elif self._start is None:
             start = self._referee.initial_state(self._generator(0))
@@ -225,7 +245,8 @@ class Referee:
     Attributes:
         terms: What planners are told, the budget aside.
         over: Mask of the state codes in which the episode is over.
-        begins: Mask of the state codes in which an episode of a finite horizon begins.
+        begins: Mask of the state codes in which an episode may begin.
+        dim: Number of features d of a state.
 
     Raises:
         AgentError: There is no such oracle.
@@ -243,11 +264,11 @@ class Referee:
         self._simulator = BernoulliRewards(base.simulator) if bernoulli_rewards else base.simulator
         self._shows_samples, self._token = oracle == "samples", object()
         self._unlimited: ExpectationAccess | None = None
-        model, n_codes = self._model, base.simulator.n_states
+        model = self._model
         self.over = model.terminal if isinstance(model, TabularMDP) else model.terminal_codes()
-        self.begins = np.zeros(n_codes, dtype=np.bool_)
-        if isinstance(model, FiniteHorizonMDP):
-            self.begins[: model.n_states] = model.rho > 0
+        self.begins = np.zeros(self.over.size, dtype=np.bool_)
+        self.begins[: model.n_states] = model.rho > 0
+        self.dim = self._features(np.zeros(1, dtype=np.int64)).shape[-1]
 
     def initial_state(self, rng: np.random.Generator) -> int:
         """The code of a state drawn from rho."""

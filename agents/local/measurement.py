@@ -56,10 +56,11 @@ class Measurement:
 
 @final
 class Observer:
-    """Queries every action of a state; one observer serves one episode of one access.
+    """Queries every action of a state.
 
-    Where answers are exact and the access declares keys, a state seen before costs nothing; with a finite horizon a
-    state is a key at a stage. Queries are counted by the access.
+    Where answers are exact and the access declares keys, a state seen before in the same episode costs nothing; with a
+    finite horizon a state is a key at a stage. Keys are numbered anew in each episode, so what an earlier one told is
+    forgotten. Queries are counted by the access.
 
     Args:
         access: Where to query.
@@ -78,6 +79,7 @@ class Observer:
                 f"values need not be finite: gamma is {self._terms.gamma} and there is no horizon; "
                 "declare a horizon or gamma < 1 with the access"
             )
+        self._episode = access.episode
         self._shown: dict[tuple[int, int], FloatArray] = {}
         self._known: dict[tuple[int, int], Measurement] = {}
 
@@ -89,6 +91,7 @@ class Observer:
             HandleError: The handle is not one of this episode, or has no successors.
             ModelError: Features of norm above one, a reward outside [0, 1], other features than before for one key.
         """
+        self._forget_earlier_episodes()
         self._check_features(visit.handle, visit.features, visit.stage)
         if not (self.access.has_keys and self.is_exact):
             return self._query(visit)
@@ -115,6 +118,22 @@ class Observer:
         if self._ended(reached)[k]:
             return None
         return Visit(reached.handles[k], reached.features[k], reached.stage)
+
+    def successors(self, measurement: Measurement, action: int) -> list[Visit]:
+        """Every state that an action may reach from a measured one and that has successors; answers must be exact."""
+        reached, weights = measurement.laws[action]
+        going_on = np.flatnonzero(~self._ended(reached) & (weights > 0.0))
+        return [Visit(reached.handles[k], reached.features[k], reached.stage) for k in going_on]
+
+    def name(self, visit: Visit) -> tuple[int, int]:
+        """What makes two states of an episode one, where keys are declared."""
+        return self._name(visit.handle, visit.stage)
+
+    def _forget_earlier_episodes(self) -> None:
+        if self._episode != self.access.episode:
+            self._episode = self.access.episode
+            self._shown.clear()
+            self._known.clear()
 
     def _query(self, visit: Visit) -> Measurement:
         terms = self._terms

@@ -45,7 +45,10 @@ class Plan(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of the plan, as named arrays: what :meth:`LocalPlanner.restore` makes it from again."""
+        """All of the plan, as named arrays: what :meth:`LocalPlanner.restore` makes it from again.
+
+        ``theta`` and ``weights``, where there are such, weigh features along their last axis.
+        """
 
 
 class LocalPlanner(ABC):
@@ -118,8 +121,8 @@ def queries_left(access: Access, least: int = 0) -> int:
     return budget - access.queries
 
 
-def stages_ahead(terms: AccessTerms, stage: int) -> int:
-    """Stages from here on that matter: H - h; if discounted the least L with gamma^L <= :data:`TAIL`.
+def stages_ahead(terms: AccessTerms, stage: int, tail: float = TAIL) -> int:
+    """Stages from here on that matter: H - h; if discounted the least L with gamma^L <= ``tail``.
 
     Raises:
         ModelError: Neither a horizon nor gamma < 1 is declared.
@@ -128,4 +131,4 @@ def stages_ahead(terms: AccessTerms, stage: int) -> int:
         return terms.horizon - stage
     if not terms.gamma < 1.0:
         raise ModelError(f"gamma is {terms.gamma} and there is no horizon; declare a horizon or gamma < 1")
-    return 1 if terms.gamma <= TAIL else math.ceil(math.log(TAIL) / math.log(terms.gamma))
+    return 1 if terms.gamma <= tail else math.ceil(math.log(tail) / math.log(terms.gamma))

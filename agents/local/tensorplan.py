@@ -17,12 +17,15 @@ first hard program; the Bellman inequalities of v* are added as cuts; policy ite
 the search for theta+ (:mod:`~lookahead_rl.solvers.hypotheses.tree`) goes on where it stood when data come in, taking
 turns with rollouts along its most optimistic guess.
 
-*Discounted*, rollouts stop where gamma^L <= 1 %; what a plan meets after L stages has not been tested, and may cost it
-the hundredth part of 1 / (1 - gamma) that lies beyond.
+*What is tested.* In a deterministic world one rollout meets all that the plan can meet. Where exact answers tell all
+successors, and keys are declared, every state that the plan can reach is visited. Otherwise m rollouts are a test and
+no proof, and the status says so. Discounted rollouts stop where a deterministic world repeats itself, or after L
+stages with gamma^L <= 1e-6, beyond which lies that share of 1 / (1 - gamma).
 
 *Sampled queries.* Means over n samples widen each equation to a slab. The certificate then bounds what hypotheses
 within the slabs promise, which is more than they can keep: its gap is the width of what is not known, not a value.
-Acting, the plan draws n fresh samples of each action.
+Acting, the plan draws n fresh samples of each action. Where keys are declared a state is estimated once while planning,
+so rollouts that meet it again test the same numbers.
 """
 
 import math
@@ -56,6 +59,12 @@ from .planner import (
 
 WARM_UP = 1.5
 """Data gathered by random rollouts before the first program is solved, in units of d."""
+TESTED_TAIL = 1e-6
+"""Where rewards are discounted, rollouts that test a plan go on until this share of the largest value is left."""
+ROLLOUTS = 10
+"""Rollouts that test a plan where not all states it can meet are visited."""
+ROUNDING = 1e-6
+"""How far bounds may miss each other by rounding alone."""
 EXPLORED = 0.1
 """Data gathered between two attempts at a program, in units of d."""
 EXPANSIONS = 20
@@ -75,10 +84,21 @@ LARGEST_RADIUS = 25_000.0
 class PlanStatus(Enum):
     """How planning ended; the text tells a person what was shown and what to do."""
 
-    CERTIFIED = "certified: no hypothesis promises more than the slack above the plan, and no rollout contradicted it"
+    CERTIFIED = (
+        "certified: answers are exact, the plan meets no state that contradicts its hypothesis, so it is worth what "
+        "that promises, and no hypothesis promises more than the slack above it"
+    )
+    TESTED = (
+        "tested: no hypothesis promises more than the slack above the plan's, and its rollouts met no contradiction; "
+        "after m of them, but for a probability z, one episode in m / ln(1/z) or fewer meets one"
+    )
+    ROUNDED = (
+        "not certified: the hypothesis satisfies the data up to rounding only, and no hypothesis satisfies them "
+        "exactly; if features or rewards are rounded, pass the width that this makes of Delta = 0"
+    )
     UNPROVED = (
         "not certified: the search reached max_expansions, and the hypothesis is the best one by HiGHS's word; no "
-        "rollout contradicted it, and the certificate is true, but its bounds have not met: raise max_expansions"
+        "contradiction was met, and the certificate is true, but its bounds have not met: raise max_expansions"
     )
     OUT_OF_BUDGET = (
         "the budget ran out: the plan is the best so far and its certificate is true, but rollouts have not confirmed "
@@ -139,11 +159,13 @@ class TensorPlanSettings:
         radius: B, a bound on the norm of theta*. None: 2 H, or 2 / (1 - gamma), an assumption about the features.
         hypotheses: Whom to compete with.
         samples: Samples n of each state and action where answers are random.
-        width: Half width of the slabs where answers are random. None: sqrt(ln(2/.001) / (2 n)), Hoeffding's for
-            rewards plus next values that range over one unit.
+        width: Half width of the slabs. None: 0 where answers are exact, else sqrt(ln(2/.001) / (2 n)), Hoeffding's for
+            rewards plus next values that range over one unit. Features rounded to float32 need one too, about 1e-7 B.
         slack: Planning stops when no hypothesis promises more than this above the best one found. None: 0 where
             answers are exact, else a tenth of the largest value.
-        rollouts: Rollouts that have to be free of contradictions; one where the world is deterministic.
+        rollouts: Rollouts that have to be free of contradictions. None: where answers tell all successors and keys
+            are declared, every state that the plan can meet is visited instead; else 10. One where the world is
+            deterministic.
         max_expansions: Nodes of the search tree split before a program is left to HiGHS's mixed-integer solver, whose
             best answer after a minute at most is used without proof.
 
@@ -156,7 +178,7 @@ class TensorPlanSettings:
     samples: int = 100
     width: float | None = None
     slack: float | None = None
-    rollouts: int = 10
+    rollouts: int | None = None
     max_expansions: int = 200_000
 
     def __post_init__(self) -> None:
@@ -168,7 +190,8 @@ class TensorPlanSettings:
         if self.slack is not None and real_number("slack", self.slack) < 0.0:
             raise ModelError(f"slack is {self.slack}; pass a number >= 0")
         whole_number("samples", self.samples, 1)
-        whole_number("rollouts", self.rollouts, 1)
+        if self.rollouts is not None:
+            whole_number("rollouts", self.rollouts, 1)
         whole_number("max_expansions", self.max_expansions, 1)
 
 
@@ -258,10 +281,10 @@ class _Search:
         terms = access.terms
         self._settings, self._access, self._start, self._rng = settings, access, start, rng
         self._observer = Observer(access, settings.samples)
-        self._length = stages_ahead(terms, 0)
+        self._explored_stages, self._tested_stages = stages_ahead(terms, 0), stages_ahead(terms, 0, TESTED_TAIL)
         scale = terms.horizon if terms.horizon is not None else 1.0 / (1.0 - terms.gamma)
         self._radius = _radius(settings, scale)
-        self._width = 0.0 if self._observer.is_exact else _width(settings)
+        self._width = _width(settings, self._observer.is_exact)
         self._slack = settings.slack if settings.slack is not None else 0.0 if self._observer.is_exact else scale / 10
         self._measured: list[Measurement] = []
         self._known: dict[Hashable, Measurement] = {}
@@ -281,7 +304,7 @@ class _Search:
                 self._give_way()
             elif optimum.outcome is Outcome.OPTIMAL and optimum.theta is not None:
                 if self._stands(optimum.theta):
-                    return self.best_plan(PlanStatus.CERTIFIED)
+                    return self.best_plan(PlanStatus.CERTIFIED if self._tests_all else PlanStatus.TESTED)
             elif self._asked < self._settings.max_expansions:
                 self._asked += self._expansions
                 self._feed()
@@ -304,8 +327,11 @@ class _Search:
         elif not self._observer.is_exact:
             theta = self._averaged(theta)
         is_greedy = self._program.hypotheses is Hypotheses.OPTIMAL
+        certificate = self._tree.certificate()
+        if status in (PlanStatus.CERTIFIED, PlanStatus.TESTED) and certificate.upper < certificate.lower - ROUNDING:
+            status = PlanStatus.ROUNDED
         report = PlanReport(
-            theta, self._tree.certificate(), self._program, status, self._program.hypotheses, self._access.oracle,
+            theta, certificate, self._program, status, self._program.hypotheses, self._access.oracle,
             self._observer.is_exact, self._width, self._contradictions, self._rollouts, self._access.queries,
         )  # fmt: skip
         return TensorPlanPlan(theta, is_greedy, self._settings.samples, self._observer, report)
@@ -347,10 +373,22 @@ class _Search:
         if len(self.bank) == before:
             self._expansions *= 2
 
+    @property
+    def _tests_all(self) -> bool:
+        """Whether the test of a plan meets every state that the plan can meet."""
+        if not self._observer.is_exact:
+            return False
+        return self._access.terms.is_deterministic or (self._settings.rollouts is None and self._access.has_keys)
+
     def _stands(self, theta: FloatArray) -> bool:
-        """Whether enough rollouts find a consistent action everywhere."""
-        m = 1 if self._access.terms.is_deterministic else self._settings.rollouts
-        return all(self._roll_out(theta) for _ in range(m))
+        """Whether a consistent action is found everywhere the test goes, and theta still satisfies all data."""
+        if self._access.terms.is_deterministic:
+            is_consistent = self._roll_out(theta)
+        elif self._tests_all:
+            is_consistent = self._walk(theta)
+        else:
+            is_consistent = all(self._roll_out(theta) for _ in range(self._settings.rollouts or ROLLOUTS))
+        return is_consistent and self._program.violation(theta) <= self._tree.tolerance
 
     def _explore(self, size: int) -> None:
         """Random rollouts until the bank holds ``size`` data, or one brings nothing new."""
@@ -359,7 +397,7 @@ class _Search:
             before = len(self.bank)
             self._rollouts += 1
             visit: Visit | None = self._start
-            for _ in range(self._length):
+            for _ in range(self._explored_stages):
                 if visit is None or len(self.bank) >= size:
                     break
                 action = int(self._rng.integers(self.bank.n_actions))
@@ -368,22 +406,46 @@ class _Search:
     def _roll_out(self, theta: FloatArray) -> bool:
         """One rollout by theta; whether every state on the way had a consistent action."""
         self._rollouts += 1
-        tolerance = TEST_TOLERANCE * (1.0 + self._radius) + self._width
-        is_greedy = self._program.hypotheses is Hypotheses.OPTIMAL
         visit: Visit | None = self._start
-        for _ in range(self._length):
-            if visit is None:
+        closes = self._access.terms.is_deterministic and self._access.has_keys
+        met: set[Hashable] = set()
+        for _ in range(self._tested_stages):
+            if visit is None or (closes and self._observer.name(visit) in met):  # from here on it repeats itself
                 break
-            is_new, measurement = self._measure(visit)
-            if bool(np.all(np.abs(measurement.discriminants(theta)) > tolerance)):
-                self._contradictions += 1
-                if not is_new and self._tree.incumbent is theta:
-                    raise RepeatedContradiction(
-                        f"a datum of stage {visit.stage} contradicts a hypothesis it had admitted"
-                    )
+            if closes:
+                met.add(self._observer.name(visit))
+            measurement = self._consistent(visit, theta)
+            if measurement is None:
                 return False
-            visit = self._observer.follow(measurement, chosen_action(measurement, theta, is_greedy), self._rng)
+            visit = self._observer.follow(measurement, self._chosen(measurement, theta), self._rng)
         return True
+
+    def _walk(self, theta: FloatArray) -> bool:
+        """Visit every state that the plan can meet; whether all of them had a consistent action."""
+        ahead, met = [self._start], {self._observer.name(self._start)}
+        while ahead:
+            measurement = self._consistent(ahead.pop(), theta)
+            if measurement is None:
+                return False
+            for visit in self._observer.successors(measurement, self._chosen(measurement, theta)):
+                if (name := self._observer.name(visit)) not in met:
+                    met.add(name)
+                    ahead.append(visit)
+        return True
+
+    def _chosen(self, measurement: Measurement, theta: FloatArray) -> int:
+        return chosen_action(measurement, theta, self._program.hypotheses is Hypotheses.OPTIMAL)
+
+    def _consistent(self, visit: Visit, theta: FloatArray) -> Measurement | None:
+        """What is known of a state, or None where it has no consistent action."""
+        tolerance = TEST_TOLERANCE * (1.0 + self._radius) + self._width
+        is_new, measurement = self._measure(visit)
+        if bool(np.any(np.abs(measurement.discriminants(theta)) <= tolerance)):
+            return measurement
+        self._contradictions += 1
+        if not is_new and self._tree.incumbent is theta:
+            raise RepeatedContradiction(f"a datum of stage {visit.stage} contradicts a hypothesis it had admitted")
+        return None
 
     def _measure(self, visit: Visit) -> tuple[bool, Measurement]:
         """Whether a state tells something new, which is banked then, and what is known of it, queried if need be."""
@@ -412,7 +474,7 @@ class _Search:
         if self._program.hypotheses is Hypotheses.ANY:
             raise NoHypothesisError(
                 "the features make the value function of no deterministic policy linear: the data of "
-                f"{len(self.bank)} states contradict every theta; add features"
+                f"{len(self.bank)} states contradict every theta; add features, or pass width if they are rounded"
             )
         self._restart(Hypotheses.ANY)
 
@@ -446,8 +508,10 @@ def _radius(settings: TensorPlanSettings, scale: float) -> float:
     return radius
 
 
-def _width(settings: TensorPlanSettings) -> float:
+def _width(settings: TensorPlanSettings, is_exact: bool) -> float:
     """Half width of the slabs."""
     if settings.width is not None:
         return settings.width
+    if is_exact:
+        return 0.0
     return DEVIATION * math.sqrt(2.0 * math.log(2.0 / CONFIDENCE) / settings.samples)

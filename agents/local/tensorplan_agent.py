@@ -31,10 +31,11 @@ class TensorPlanAgent(LocalPlanningAgent):
             is linear. Practical mode falls back to ``"any"`` where the data show that v* is not linear; literal mode
             is always ``"any"``.
         samples: Samples of each state and action, where answers are random.
-        width: Half width of the slabs, where answers are random; None: by Hoeffding's inequality.
+        width: Half width of the slabs; None: 0 where answers are exact, else by Hoeffding's inequality.
         slack: How much more than the plan a hypothesis may promise; None: 0, or a tenth of the largest value where
             answers are random.
-        rollouts: Rollouts without contradiction that are asked for, where the world is random.
+        rollouts: Rollouts without contradiction that are asked for, where the world is random; None: visit every state
+            that the plan can meet where answers tell them, else 10 (100 in literal mode).
         max_expansions: In practical mode, nodes of the search tree split before a program is left to HiGHS, unproved.
         delta: In theory mode, the suboptimality allowed.
         failure: In theory mode, the probability of failure allowed.
@@ -58,7 +59,7 @@ class TensorPlanAgent(LocalPlanningAgent):
         samples: int = 100,
         width: float | None = None,
         slack: float | None = None,
-        rollouts: int = 10,
+        rollouts: int | None = None,
         max_expansions: int = 200_000,
         delta: float = 0.5,
         failure: float = 0.1,
@@ -99,5 +100,5 @@ def _planner(mode: str, settings: TensorPlanSettings, delta: float, failure: flo
     if settings.radius is None:
         raise AgentError(f"mode {mode!r} needs radius, a bound on the norm of theta*; pass one")
     if mode == "literal":
-        return LiteralTensorPlan(settings.radius, rollouts=settings.rollouts)
+        return LiteralTensorPlan(settings.radius, rollouts=settings.rollouts or 100)
     return TheoryTensorPlan(settings.radius, delta, failure=failure, hypotheses=settings.hypotheses, stream=sys.stdout)

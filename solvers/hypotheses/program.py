@@ -21,7 +21,7 @@ from enum import Enum
 
 import numpy as np
 
-from ...models._checks import ModelError, real_array
+from ...models._checks import ModelError, flag, real_array
 from .bank import Bank, FloatArray
 
 
@@ -54,7 +54,8 @@ class Program:
         value_range: Whether 0 <= <phi, theta> <= cap is required at every datum.
 
     Raises:
-        ModelError: c is not finite or not of the bank's dimension, or B is not positive and finite.
+        ModelError: c is not finite or not of the bank's dimension, B is not positive and finite, or ``value_range`` is
+            neither True nor False.
     """
 
     objective: FloatArray
@@ -64,13 +65,14 @@ class Program:
     value_range: bool = True
 
     def __post_init__(self) -> None:
-        """Check the objective and the radius."""
+        """Check the objective, the radius and the flag."""
         objective = real_array("objective", self.objective)
         if objective.shape != (self.bank.dim,):
             raise ModelError(f"objective has shape {objective.shape}; expected {(self.bank.dim,)}, as the bank's data")
         if not 0.0 < self.radius < np.inf:
             raise ModelError(f"radius is {self.radius!r}; pass a positive number, a bound on the norm of theta")
         object.__setattr__(self, "objective", objective)
+        object.__setattr__(self, "value_range", flag("value_range", self.value_range))
 
     def violation(self, theta: FloatArray) -> float:
         """By how much theta misses the worst of all constraints; 0 where it satisfies them."""

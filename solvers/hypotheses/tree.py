@@ -2,7 +2,8 @@
 
 A node is a set of choices, "at datum i action a is consistent"; its relaxation bounds what hypotheses with these
 choices promise. The node of the largest bound is taken up: if its point satisfies every datum, it is the optimum; else
-the datum it misses most is branched on, one child for each action that is not a copy of another. Nodes whose bound is
+it is split at a datum, one child for each action that is not a copy of another: at the one its point misses most, among
+those whose rows hold the bound where it is, if there are such. Nodes whose bound is
 no better than the incumbent's value stay where they are and close the tree.
 
 More data only remove hypotheses, so the tree goes on when the bank grows: the bounds of all nodes stay valid, and a
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bank import FloatArray
 from .certificates import Leaf, OptimismCertificate, Split
@@ -24,6 +26,10 @@ from .relaxation import Relaxation, Vertex
 
 CONSISTENCY = 1e-7
 """A hypothesis satisfies its constraints up to this, relative to 1 + B."""
+
+
+NEGLIGIBLE = 1e-6
+"""Multipliers of this share of the largest one come from the perturbed objective, see the relaxation."""
 
 
 @dataclass(eq=False)
@@ -181,11 +187,25 @@ class HypothesisTree:
         """Whether the point of a node violates the relaxation with the data of today."""
         return not node.vertex.is_solved or self._relaxation.excess(node.vertex.point, node.choices) > self.tolerance
 
+    def _holding(self, node: _Node) -> NDArray[np.bool_]:
+        """Which data hold the node's bound where it is, (N,): those whose rows have a multiplier worth the name."""
+        multipliers, A = node.vertex.multipliers, self.program.bank.n_actions
+        size = np.abs(multipliers.values)
+        holding = np.zeros(self._n_data, dtype=np.bool_)
+        holding[multipliers.rows[size > NEGLIGIBLE * size.max(initial=0.0)] // (A + 1)] = True
+        return holding
+
     def _worst_datum(self, node: _Node) -> int:
-        """The datum without a choice that the node's point misses most; -1 if it misses none."""
+        """The datum without a choice that the node's point misses most, among those that hold its bound if possible.
+
+        A choice elsewhere moves the point and leaves the bound. -1 if no datum is missed.
+        """
         missed = self.program.bank.inconsistency(node.vertex.point)
         A = self.program.bank.n_actions
         missed[[row // (A + 1) for row in node.choices]] = 0.0
+        holding = self._holding(node)
+        if (missed[holding] > self.tolerance).any():
+            missed[~holding] = 0.0
         worst = int(missed.argmax()) if missed.size else -1
         return worst if worst >= 0 and missed[worst] > self.tolerance else -1
 

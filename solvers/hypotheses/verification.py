@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, cast, final
 
 import numpy as np
@@ -127,12 +127,13 @@ def verify(program: Program, certificate: OptimismCertificate, *, exact: bool = 
     stated = upper = relaxed = -np.inf
     for index, leaf, chosen in _leaves(program, certificate.nodes, n_data):
         where = f"node {index}"
-        total = _weak_duality(program, leaf, chosen, where)
-        bound = _checked_bound(total, leaf.bound, where, exact)
-        stated, upper = max(stated, leaf.bound), max(upper, bound)
-        relaxed = max(relaxed, _relaxed_bound(total, leaf.bound, violation, where, exact))
-    if certificate.upper != stated:
-        raise InvalidCertificate(f"upper is {certificate.upper!r}, but the largest bound of a leaf is {stated!r}")
+        claim = _number(f"{where}: bound", leaf.bound)
+        total = _weak_duality(program, leaf, claim, chosen, where)
+        bound = _checked_bound(total, claim, where, exact)
+        stated, upper = max(stated, claim), max(upper, bound)
+        relaxed = max(relaxed, _relaxed_bound(total, claim, violation, where, exact))
+    if (claim := _number("upper", certificate.upper)) != stated:
+        raise InvalidCertificate(f"upper is {claim!r}, but the largest bound of a leaf is {stated!r}")
     return Verified(lower, violation, upper, max(upper, relaxed))
 
 
@@ -140,8 +141,6 @@ def _checked_fields(program: Program, certificate: object) -> int:
     """The number of data, after a look at the types of all fields."""
     if not isinstance(certificate, OptimismCertificate):
         raise InvalidCertificate(f"expected an OptimismCertificate, got {type(certificate).__name__}")
-    for name in ("lower", "upper", "violation"):
-        _require_number(f"{name} of the certificate", getattr(certificate, name))
     n_data = _whole("n_data", certificate.n_data, 0, len(program.bank) + 1)
     nodes = cast("object", certificate.nodes)
     if not isinstance(nodes, tuple) or not nodes:
@@ -149,15 +148,20 @@ def _checked_fields(program: Program, certificate: object) -> int:
     return n_data
 
 
-def _require_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
-        raise InvalidCertificate(f"{name} is {value!r}; expected a number")
+def _number(name: str, value: object) -> float:
+    """The float itself: a subclass may compare as it likes."""
+    number = float(value) if isinstance(value, float) else math.nan
+    if math.isnan(number):
+        raise InvalidCertificate(f"{name} is {value!r}; expected a float")
+    return number
 
 
 def _whole(name: str, value: object, least: int, end: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < end:
+    """The integer itself: a subclass may compare as it likes."""
+    number = int(value) if not isinstance(value, bool) and isinstance(value, Integral) else least - 1
+    if not least <= number < end:
         raise InvalidCertificate(f"{name} is {value!r}; expected an integer in [{least}, {end})")
-    return int(value)
+    return number
 
 
 def _leaves(program: Program, nodes: tuple[object, ...], n_data: int) -> Iterator[tuple[int, Leaf, IntArray]]:
@@ -211,14 +215,16 @@ def _turns(
     return [(child, (datum, actions)) for child, actions in turns.items()]
 
 
-def _weak_duality(program: Program, leaf: Leaf, chosen: IntArray, where: str) -> _Sum:
+def _weak_duality(program: Program, leaf: Leaf, claim: float, chosen: IntArray, where: str) -> _Sum:
     """A leaf's side of weak duality, its parts checked; c = 0 where the leaf is said to be empty."""
+    if claim == np.inf:
+        raise InvalidCertificate(f"{where}: bound is inf")
     _require_leaf(program, leaf, len(chosen), where)
     bank, kinds, data, actions = program.bank, leaf.kinds, leaf.data, leaf.actions
     below, above, cap, sign = (kinds == kind for kind in Constraint)
     on_path = chosen[data, actions] > 0
     always = below & (program.hypotheses is Hypotheses.OPTIMAL)
-    holds = always | ((below | above) & on_path) | ((cap | sign) & (program.value_range is True))
+    holds = always | ((below | above) & on_path) | ((cap | sign) & program.value_range)
     if not holds.all():
         k = int(np.argmin(holds))
         raise InvalidCertificate(
@@ -229,15 +235,12 @@ def _weak_duality(program: Program, leaf: Leaf, chosen: IntArray, where: str) ->
     row = np.where((below | above)[:, None], bank.increments[data, actions], bank.features[data])
     p = np.where(below | above, bank.slack[data, actions], np.where(cap, bank.caps[data], 0.0))
     q = np.where(below | above, -direction * bank.rewards[data, actions], 0.0)
-    objective = program.objective if leaf.bound > -np.inf else np.zeros(bank.dim)
+    objective = program.objective if claim > -np.inf else np.zeros(bank.dim)
     return _Sum(leaf.multipliers, p, q, direction[:, None] * row, objective, float(program.radius))
 
 
 def _require_leaf(program: Program, leaf: Leaf, n_data: int, where: str) -> None:
     """Raise unless a leaf's parts are arrays of one length whose entries are possible."""
-    _require_number(f"{where}: bound", leaf.bound)
-    if leaf.bound == np.inf:
-        raise InvalidCertificate(f"{where}: bound is inf")
     size = len(_vector(f"{where}: multipliers", leaf.multipliers, None))
     if (leaf.multipliers < 0).any():
         k = int(np.argmax(leaf.multipliers < 0))
@@ -303,7 +306,9 @@ def _checked_hypothesis(
     program: Program, certificate: OptimismCertificate, n_data: int, exact: bool
 ) -> tuple[float, float]:
     """Lower bound and violation of theta, if they are what is stated."""
-    lower, violation = certificate.lower, certificate.violation
+    lower, violation = _number("lower", certificate.lower), _number("violation", certificate.violation)
+    if violation < 0.0:
+        raise InvalidCertificate(f"violation is {violation!r}; it cannot be negative")
     if certificate.theta is None:
         if lower != -np.inf or violation != 0.0:
             raise InvalidCertificate(
