@@ -116,8 +116,8 @@ class Trial:
         """
         try:
             agent = self.make(env)
-        except AgentError:
-            return _result(self, uniform, None, 0, Ending.TOO_SMALL)
+        except AgentError as refusal:
+            return replace(_result(self, uniform, None, 0, Ending.TOO_SMALL), message=str(refusal))
         began = time.perf_counter()
         try:
             status = _plan(agent)
@@ -126,7 +126,7 @@ class Trial:
             seconds, played = time.perf_counter() - began, agent.execution_queries
             policy = audit(agent, env, reachable=True)
         except BudgetExceeded as refusal:
-            return _result(self, uniform, None, refusal.used, Ending.TOO_SMALL)
+            return replace(_result(self, uniform, None, refusal.used, Ending.TOO_SMALL), message=str(refusal))
         except (NoHypothesisError, RepeatedContradiction) as refusal:
             gave_up = _result(self, uniform, None, agent.planning_queries, Ending.NO_HYPOTHESIS, oracle=agent.oracle)
             return replace(gave_up, seconds=time.perf_counter() - began, message=str(refusal))

@@ -22,7 +22,7 @@ from ..envs.tabular import ModelEnv
 from ..evaluation import Audit
 from ..evaluation.plots import QueryCurve, query_curves
 from ..evaluation.report import Figure, Row, Section, format_cell, replace_text, write_page
-from ..evaluation.trials import UNIFORM, Result, Trial, require_local_planner, uniform_play
+from ..evaluation.trials import UNIFORM, Ending, Result, Trial, require_local_planner, uniform_play
 from ..models import ModelError
 from ..models._checks import whole_number
 from .arguments import make_env, parse_pairs
@@ -89,15 +89,21 @@ class Plan:
         console = Console()
         uniform, row = uniform_play(env)
         results = [row, *_run_all(trials, env, uniform, console)]
+        n = len({*self.seeds})
         title = f"{self.env_id}: the optimum is worth {format_cell(uniform.optimal_value)}"
+        title += f"; means over {n} seeds" if n > 1 else ""
         print_table(console, title, [{k: cell for k, cell in row.items() if k != "acting"} for row in _means(results)])
-        for agent, message in {result.agent: result.message for result in results if result.message}.items():
+        refused = [result for result in results if result.status is Ending.NO_HYPOTHESIS]
+        for agent, message in {result.agent: result.message for result in refused}.items():
             console.print(f"{agent} has no hypothesis: {message}", markup=False, highlight=False)
         if self.json is not None:
             place: Row = {"env_id": self.env_id, "env_kwargs": " ".join(self.env_kwargs)}
             write_json(self.json, [{**place, **result.row()} for result in results])
         if self.out is not None or self.plot is not None:
             self._draw(results, uniform)
+        written = [str(path) for path in (self.out, self.plot, self.json) if path is not None]
+        if written:
+            console.print(f"Wrote {', '.join(written)}.", markup=False, highlight=False)
 
     def _env(self) -> gym.Env[Any, Any]:
         """The environment.
@@ -158,6 +164,8 @@ class Plan:
         for path in (self.out, self.plot, self.json):
             if path is not None:
                 require_writable(path)
+        if self.plot is not None and self.plot.suffix != ".svg":
+            raise ModelError(f"--plot writes SVG, but {self.plot} is named otherwise; name a file ending in .svg")
         if (self.out is not None or self.plot is not None) and find_spec("matplotlib") is None:
             raise ImportError('--out and --plot need matplotlib: pip install "lookahead-rl[report]"')
 
@@ -172,7 +180,8 @@ class Plan:
         numbers = "" if n == 1 else f" Numbers are means over {n} seeds."
         text = (
             "Each planner had each budget of queries anew. Values are exact, those of the policies the planners ended "
-            f"with.{numbers} Acting tells the queries made in one episode, which are beyond the budget of a plan."
+            f"with.{numbers} Acting tells the queries made while one episode is played: beyond the budget where a plan "
+            "was made ahead, within it where every decision is searched for."
         )
         figure = Figure(svg, "Exact value of each planner's policy against the queries it made of its budget.")
         sections = [Section("Value against queries", [text], _means(results), [figure])]

@@ -309,6 +309,26 @@ def test_what_a_user_can_mend_is_one_line_and_status_2(options, said, capsys):
     assert said in refused(capsys, *agents, *options)
 
 
+def test_a_plot_is_svg_and_nothing_else(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "--plot", str(tmp_path / "plot.png")])
+    assert ended.value.code == 2
+    assert "name a file ending in .svg" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_files_written_and_the_number_of_seeds_are_told(tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    options = ["--env-kwargs", "n_actions=2", "horizon=3", "dim=4", "--agents", "LSVI-v0", "--seeds", "0", "1"]
+    main(["plan", *options, "--budgets", "2", "20", "--json", str(path)])
+    shown = capsys.readouterr().out
+    assert "means over 2 seeds" in shown
+    assert "Wrote" in shown
+    messages = {row["budget"]: row["message"] for row in json.loads(path.read_text())}
+    assert "the budget is 2 queries" in messages[2]
+    assert messages[20] is None
+
+
 def test_a_missing_extra_is_named_before_anything_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lookahead_rl.scripts.plan.find_spec", lambda name: None)
     said = refused(capsys, "--agents", "UCT-v0", "--plot", str(tmp_path / "plan.svg"))

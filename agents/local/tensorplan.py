@@ -89,8 +89,9 @@ class PlanStatus(Enum):
         "that promises, and no hypothesis promises more than the slack above it"
     )
     TESTED = (
-        "tested: no hypothesis promises more than the slack above the plan's, and its rollouts met no contradiction; "
-        "after m of them, but for a probability z, one episode in m / ln(1/z) or fewer meets one"
+        "tested: no hypothesis promises more than the slack above the plan's own, and the plan's rollouts met no "
+        "contradiction, which is no proof: after ten of them, and but for a chance of 5 %, up to 26 % of all episodes "
+        "may still meet one"
     )
     ROUNDED = (
         "not certified: the hypothesis satisfies the data up to rounding only, and no hypothesis satisfies them "
