@@ -24,6 +24,7 @@ from gymnasium.vector import AutoresetMode
 
 from ..models import (
     FiniteHorizonMDP,
+    LargeActionMDP,
     LinearMDP,
     ModelError,
     TabularMDP,
@@ -31,6 +32,7 @@ from ..models import (
     from_gymnasium,
     garnet_mdp,
     hard_linear_mdp,
+    large_action_mdp,
     load_model,
     needle_mdp,
     random_linear_mdp,
@@ -38,11 +40,12 @@ from ..models import (
     river_swim,
 )
 from ..models._checks import whole_number
-from .observations import DecisionProcess
+from ..models.large_action import ActionKind
+from .observations import DecisionProcess, Playable
 from .tabular import ModelEnv
 from .vector import VectorModelEnv
 
-ModelBuilder = Callable[..., DecisionProcess]
+ModelBuilder = Callable[..., Playable]
 
 
 @final
@@ -376,6 +379,71 @@ def deep_sea_model(size: int = 10, mdp_seed: int = 0) -> FiniteHorizonMDP:
 
 
 DeepSea, DeepSeaVector = EntryPoint(deep_sea_model), VectorEntryPoint(deep_sea_model)
+
+
+def large_action_model(
+    n_states: int = 50,
+    base: int = 10,
+    digits: int = 6,
+    horizon: int = 20,
+    deceptive: bool = False,
+    slip: float = 0.2,
+    transition_digits: int | None = None,
+    actions: ActionKind = "digits",
+    mdp_seed: int = 0,
+) -> LargeActionMDP:
+    """LargeActionMDP-v0: base ** digits actions, one of them right in each state, and the optimum known.
+
+    ## Description
+    An action is a word of digits. What it earns falls with its distance from the state's target word, which counts
+    pairs of digits that are both right, single digits, and the whole word; the first two digits also decide where to
+    go, but for a slip to a random state. Values are planted: v*_h(s) = (H - h) + (H - h) / H zeta(s), zeta in [0, 1].
+    The deceptive variant pays less for one right digit of a pair than for none. The default has 10^6 actions; 10^18
+    cost no more time or memory.
+
+    ## Action Space
+    ``MultiDiscrete([base] * digits)``; with ``actions="index"`` ``Discrete(base ** digits)``, of at most 10^5: the
+    number that the digits write, most significant digit first.
+
+    ## Observation Space
+    ``Discrete((horizon + 1) * n_states)``, the code h * n_states + s; or an indicator of s followed by h / horizon,
+    (n_states + 1,) float32.
+
+    ## Rewards
+    r_h(s, a) = v*_h(s) - E[v*_{h+1}(s')] - w(s) gap(s, a), w in [0.5, 1.5]; the gap is 0 at the target, else at least
+    0.3 and at most 1 (1.1 where deceptive).
+
+    ## Starting State
+    Uniform, at stage 0.
+
+    ## Episode End
+    The last stage terminates: an episode takes ``horizon`` steps.
+
+    ## Arguments
+    * ``n_states=50``, ``base=10``, ``digits=6``, ``horizon=20``: sizes.
+    * ``deceptive=False``: which gap.
+    * ``slip=0.2``: probability of a random next state.
+    * ``transition_digits=None``: how many leading digits decide where to go; two, unless given.
+    * ``actions="digits"``: or ``"index"``.
+    * ``mdp_seed=0``: which instance.
+
+    ## Version History
+    * v0: initial version
+    """
+    return large_action_mdp(
+        n_states,
+        base,
+        digits,
+        horizon,
+        _instance(mdp_seed),
+        deceptive=deceptive,
+        slip=slip,
+        transition_digits=transition_digits,
+        actions=actions,
+    )
+
+
+LargeActionModel, LargeActionModelVector = EntryPoint(large_action_model), VectorEntryPoint(large_action_model)
 
 
 def tabular_model(

@@ -16,9 +16,18 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
-from ..models import FiniteHorizonMDP, GenerativeModel, LinearMarkovGame, MarkovGame, ModelError, Transitions
+from ..models import (
+    FiniteHorizonMDP,
+    GenerativeModel,
+    LargeActionMDP,
+    LinearMarkovGame,
+    MarkovGame,
+    ModelError,
+    Transitions,
+)
 from ..models.gymnasium_tables import GymnasiumTable, Table, table_of
 from ..models.linear import LinearMDP
+from .actions import actions_of
 from .game_looks import Looks
 from .game_observations import game_observer
 from .game_rendering import GameRenderer
@@ -54,6 +63,7 @@ class ModelBacked(ABC, Generic[ModelT]):
         self._model = model
         self._simulator = simulator_of(model)
         self._observer = _observer_of(model, observation)
+        self._actions = actions_of(model, self._simulator)
         self._codes: NDArray[np.int64] | None = None
         self._tape = None if render_mode is None else Tape(n_lanes)
         self.render_mode, self._looks = render_mode, looks
@@ -119,7 +129,9 @@ class ModelBacked(ABC, Generic[ModelT]):
 
     @cached_property
     def _table(self) -> GymnasiumTable:
-        model = self._model.to_tabular() if isinstance(self._model, LinearMDP | LinearMarkovGame) else self._model
+        model: Model = self._model
+        if isinstance(model, LinearMDP | LinearMarkovGame | LargeActionMDP):
+            model = model.to_tabular()
         if isinstance(model, MarkovGame):
             raise ModelError("a game has no table P[s][a]; see model.outcomes()")
         return table_of(model.to_tabular() if isinstance(model, FiniteHorizonMDP) else model)

@@ -8,6 +8,7 @@ sees the original's code.
 
     model.features[s]             where the model has features of states (of states at stages)
     (phi(s, .), e_h)              in a linear MDP: the features of all actions, and the stage as an indicator
+    (e_s, h / H)                  in a large-action MDP: an indicator of the state, and the share of stages gone by
     e_s, or (e_s, e_h)            otherwise: indicators of the state (and the stage)
 
 The stage indicator has H + 1 entries: the last one says that the episode is over.
@@ -22,12 +23,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ..models import FiniteHorizonMDP, ModelError, TabularMDP
+from ..models import FiniteHorizonMDP, LargeActionMDP, ModelError, TabularMDP
 from ..models.features import FeatureMap, TableFeatures
 from ..models.linear import LinearMDP
 
 ObservationKind = Literal["state", "features"]
 DecisionProcess = TabularMDP | FiniteHorizonMDP | LinearMDP
+"""Those whose actions can be listed."""
+
+Playable = DecisionProcess | LargeActionMDP
+"""What an environment is made of."""
 
 MOST_INDICATORS = 10_000
 """States beyond which indicator vectors are refused: 40 kB an observation."""
@@ -51,7 +56,7 @@ class Observer:
         return list(shown) if shown.ndim == 1 else [vector.copy() for vector in shown]
 
 
-def observer_of(model: DecisionProcess, kind: str) -> Observer:
+def observer_of(model: Playable, kind: str) -> Observer:
     """The observer of a model.
 
     Args:
@@ -61,21 +66,23 @@ def observer_of(model: DecisionProcess, kind: str) -> Observer:
     Raises:
         ModelError: Another kind, indicators of more than :data:`MOST_INDICATORS` states, or no decision process.
     """
-    require_process(model)
+    require_playable(model)
     if kind == "state":
         return _codes(model)
     if kind != "features":
         raise ModelError(f'observation is {kind!r}; pass "state" or "features"')
+    if isinstance(model, LargeActionMDP):
+        return _state_and_time(model)
     if isinstance(model, LinearMDP):
         return _linear_features(model)
     return _indicators(model) if model.features is None else _feature_table(model.features)
 
 
-def require_process(model: object) -> None:
+def require_playable(model: object) -> None:
     """Raise unless this is a decision process."""
-    if not isinstance(model, DecisionProcess):
+    if not isinstance(model, Playable):
         raise ModelError(
-            f"model is a {type(model).__name__}; pass a TabularMDP, FiniteHorizonMDP or LinearMDP "
+            f"model is a {type(model).__name__}; pass a TabularMDP, FiniteHorizonMDP, LinearMDP or LargeActionMDP "
             "(games are PettingZoo environments)"
         )
 
@@ -94,7 +101,7 @@ def indicators(width: int, codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return shown
 
 
-def _codes(model: DecisionProcess) -> Observer:
+def _codes(model: Playable) -> Observer:
     if isinstance(model, TabularMDP):
         return Observer(spaces.Discrete(model.n_observations), partial(_rows, model.observations))
     return Observer(spaces.Discrete((model.horizon + 1) * model.n_states), np.copy)
@@ -127,14 +134,30 @@ def _range_of(phi: FeatureMap) -> tuple[float, float]:
     return (0.0, 1.0) if phi.on_simplex else (-np.inf, np.inf)
 
 
+def _state_and_time(model: LargeActionMDP) -> Observer:
+    _require_few(model.n_states)
+    space = spaces.Box(0.0, 1.0, (model.n_states + 1,), np.float32)
+    return Observer(space, partial(_indicators_and_time, model.n_states, model.horizon))
+
+
+def _indicators_and_time(n_states: int, horizon: int, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    h, s = np.divmod(codes, n_states)
+    shown = indicators(n_states + 1, s)
+    shown[:, -1] = h / horizon
+    return shown
+
+
 def _indicators(model: TabularMDP | FiniteHorizonMDP) -> Observer:
-    seen = model.n_observations if isinstance(model, TabularMDP) else model.n_states
+    _require_few(model.n_observations if isinstance(model, TabularMDP) else model.n_states)
+    return _state_indicators(model) if isinstance(model, TabularMDP) else _staged_indicators(model)
+
+
+def _require_few(seen: int) -> None:
     if seen > MOST_INDICATORS:
         raise ModelError(
             f'observation="features" of a model without features would show indicator vectors of length {seen}; give '
             f'the model features, or use observation="state" (indicators go up to {MOST_INDICATORS} states)'
         )
-    return _state_indicators(model) if isinstance(model, TabularMDP) else _staged_indicators(model)
 
 
 def _state_indicators(model: TabularMDP) -> Observer:

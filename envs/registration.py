@@ -38,6 +38,7 @@ GYMNASIUM: Final = (
     Registration("RealizableMDP-v0", "RealizableMDP", reward_threshold=4.795428302569551),
     Registration("NeedleMDP-v0", "NeedleMDP", reward_threshold=1.0),
     Registration("DeepSea-v0", "DeepSea", reward_threshold=0.99),
+    Registration("LargeActionMDP-v0", "LargeActionModel", reward_threshold=20.51945176296246),
 )
 
 

@@ -1,8 +1,9 @@
 """What an episode looks like: the state, its value against the optimum, and what the last action cost.
 
 ``"ansi"`` is a panel of text, ``"rgb_array"`` an image of fixed size drawn with numpy alone. Both show v* over the
-states (over a window of them where there are many), q* of the actions of the current state, and the regret
-v*(s) - q*(s, a) of the last step: 0 for an optimal action.
+states (over a window of them where there are many), q* of the actions of the current state (of the best of many; in
+a large-action MDP of actions with i right digits), and the regret v*(s) - q*(s, a) of the last step: 0 for an
+optimal action.
 """
 
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models import TabularMDP
-from .observations import DecisionProcess
-from .optimum import optimal_action_values, optimal_values
+from ..models import LargeActionMDP, TabularMDP
+from .observations import Playable
+from .optimum import optimal_action_values, optimal_values, regret, target_action_values
 from .pictures import Image, Picture, draw_picture, unit_interval
 
 Frame = str | Image
@@ -39,13 +40,31 @@ class Scene:
         code: The current state.
         steps: Steps taken in the episode.
         total: Sum of the rewards so far.
-        before: State, action and reward of the last step; None at the beginning of an episode.
+        before: State, action (a number, or a list of digits) and reward of the last step; None at the beginning of
+            an episode.
     """
 
     code: int
     steps: int
     total: float
-    before: tuple[int, int, float] | None
+    before: tuple[int, Any, float] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chart:
+    """Action values to show.
+
+    Attributes:
+        title: What the bars are.
+        row: How a row of text begins, to be formatted with its number.
+        actions: The numbers (n,) of the rows.
+        values: Their values (n,).
+    """
+
+    title: str
+    row: str
+    actions: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 @final
@@ -69,14 +88,15 @@ class Tape:
 
     def record(self, codes: NDArray[np.int64], actions: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
         """Every lane has taken an action in its state and was paid."""
-        self._codes[:], self._actions[:], self._rewards[:] = codes, actions, rewards
+        self._codes[:], self._rewards[:] = codes, rewards
+        self._actions = actions.copy()
         self._totals += rewards
         self._steps += 1
 
     def scenes(self, codes: NDArray[np.int64]) -> Iterator[Scene]:
         """The scenes of all lanes, which are in these states now."""
         for i, code in enumerate(codes.tolist()):
-            last = (int(self._codes[i]), int(self._actions[i]), float(self._rewards[i]))
+            last = (int(self._codes[i]), self._actions[i].tolist(), float(self._rewards[i]))
             steps = int(self._steps[i])
             yield Scene(code, steps, float(self._totals[i]), last if steps else None)
 
@@ -90,7 +110,7 @@ class Renderer:
         solution: Its exact solution.
     """
 
-    def __init__(self, model: DecisionProcess, solution: Any) -> None:
+    def __init__(self, model: Playable, solution: Any) -> None:
         self._model, self._solution = model, solution
 
     def draw(self, mode: str, scene: Scene) -> Frame:
@@ -100,29 +120,26 @@ class Renderer:
     def _text(self, scene: Scene) -> str:
         first, here = self._window(scene.code, SPARKLINE)
         values = self._values(self._stage(scene.code), first, SPARKLINE)
-        q = self._action_values(scene.code)
-        actions = _listed(q)
+        chart = self._chart(scene.code)
         lines = [self._headline(scene), *self._facts(scene), ""]
-        for a, length in zip(actions, unit_interval(q[actions]), strict=True):
-            best = "  best" if q[a] == q.max() else ""
-            lines.append(f"q*(s,{a:>3}) {'█' * (2 + round(22 * length)):<24} {q[a]:.5g}{best}")
+        for a, value, length in zip(chart.actions, chart.values, unit_interval(chart.values), strict=True):
+            best = "  best" if value == chart.values.max() else ""
+            lines.append(f"{chart.row.format(a)} {'█' * (2 + round(22 * length)):<24} {value:.5g}{best}")
         marks = "".join(EIGHTHS[round(7 * x)] for x in unit_interval(values))
         lines += ["", f"v* {marks}", f"   {' ' * here}^ state {first + here:,}"]
         return "\n".join(lines) + "\n"
 
     def _picture(self, scene: Scene) -> Picture:
-        q = self._action_values(scene.code)
-        actions = _listed(q)
+        chart = self._chart(scene.code)
         cells, here = self._map(scene.code)
-        listed = "q*(s, a)" if len(actions) == q.size else f"q*(s, a), best {len(actions)} of {q.size:,}"
         return Picture(
             headline=self._headline(scene),
             cells=cells,
             here=here,
             facts=self._facts(scene),
-            chart=listed,
-            actions=tuple(int(a) for a in actions),
-            action_values=q[actions],
+            chart=chart.title,
+            actions=tuple(chart.actions.tolist()),
+            action_values=chart.values,
         )
 
     def _headline(self, scene: Scene) -> str:
@@ -137,11 +154,20 @@ class Renderer:
         if scene.before is None:
             return [*facts, "the episode begins"]
         code, action, reward = scene.before
-        q = self._action_values(code)
-        return [*facts, f"action {action}", f"reward {reward:.5g}", f"regret {q.max() - q[action]:.5g}"]
+        played = " ".join(map(str, action)) if isinstance(action, list) else action
+        lost = regret(self._model, self._solution, code, action)
+        return [*facts, f"action {played}", f"reward {reward:.5g}", f"regret {lost:.5g}"]
 
-    def _action_values(self, code: int) -> NDArray[np.float64]:
-        return optimal_action_values(self._model, self._solution, code)
+    def _chart(self, code: int) -> Chart:
+        if isinstance(self._model, LargeActionMDP):
+            d = self._model.n_digits
+            n_right = np.unique(np.linspace(0, d, min(d + 1, LISTED_ACTIONS)).round().astype(np.int64))
+            values = target_action_values(self._model, code, n_right)
+            return Chart("q*(s, a), first i digits right", "{:>3} right", n_right, values)
+        q = optimal_action_values(self._model, self._solution, code)
+        actions = _listed(q)
+        title = "q*(s, a)" if len(actions) == q.size else f"q*(s, a), best {len(actions)} of {q.size:,}"
+        return Chart(title, "q*(s,{:>3})", actions, q[actions])
 
     def _map(self, code: int) -> tuple[NDArray[np.float64], tuple[int, int]]:
         """v* on a grid of cells (nan where there is no state), and the current cell."""

@@ -2,7 +2,7 @@
 
 Every environment steps through one of these, so what a planner samples and what an agent plays are the same law by
 construction. State codes are s, or h*S + s where the horizon is finite; the action of a game is the pair (a, b)
-coded as a*B + b.
+coded as a*B + b. Actions of a LargeActionMDP are words of digits, or the numbers that these write.
 """
 
 from typing import NamedTuple, NoReturn
@@ -10,7 +10,16 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..models import FiniteHorizonMDP, MarkovGame, ModelError, Outcomes, TabularMDP, Tally, Transitions
+from ..models import (
+    FiniteHorizonMDP,
+    LargeActionMDP,
+    MarkovGame,
+    ModelError,
+    Outcomes,
+    TabularMDP,
+    Tally,
+    Transitions,
+)
 from ..models._checks import plain_array
 from ..models.linear import LinearMarkovGame, LinearMDP, Measures
 from ..models.measures import FiniteSupportMeasures
@@ -23,7 +32,7 @@ BoolArray = NDArray[np.bool_]
 
 TabularModel = TabularMDP | FiniteHorizonMDP | MarkovGame
 LinearModel = LinearMDP | LinearMarkovGame
-Model = TabularModel | LinearModel
+Model = TabularModel | LinearModel | LargeActionMDP
 
 
 MOST_CODES = np.iinfo(np.int64).max
@@ -191,7 +200,78 @@ class LinearSimulator:
         return self._starts[np.minimum(drawn, self._starts.size - 1)]  # the last start takes what rounding leaves
 
 
-Simulator = TabularSimulator | LinearSimulator
+class LargeActionSimulator:
+    """The generative model of a LargeActionMDP, at a cost that does not depend on the number of actions.
+
+    Args:
+        model: What to sample from.
+    """
+
+    def __init__(self, model: LargeActionMDP) -> None:
+        self._model = model
+        self._starts = np.flatnonzero(model.rho)
+        self._rho = np.cumsum(model.rho[self._starts])
+
+    @property
+    def n_states(self) -> int:
+        """Number of state codes, (H + 1)*S."""
+        return self._model.n_states * (self._model.horizon + 1)
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions N, of any size."""
+        return self._model.n_actions
+
+    def sample(self, states: ArrayLike, actions: ArrayLike, rng: np.random.Generator) -> Transitions:
+        """One transition for each state and action; one uniform number is drawn for each.
+
+        Args:
+            states: (n,) codes.
+            actions: (n, d) digits; or (n,) indices, while int64 holds them.
+            rng: Where the randomness comes from.
+
+        Raises:
+            ModelError: A state, digit or index is out of range; nothing is sampled.
+        """
+        model, states, digits = self._model, state_codes(states, self.n_states), self._digits(actions)
+        if states.size != len(digits):
+            raise ModelError(f"{states.size} states but {len(digits)} actions; pass one action for each state")
+        h, s = np.divmod(states, model.n_states)
+        over = h == model.horizon
+        stage = np.where(over, 0, h) if over.any() else h
+        rewards, aim = model.rewards(stage, s, digits), model.next_states(s, digits)
+        s_next = _slipped(aim, rng.random(s.size), model.slip, model.n_states)
+        probabilities = np.where(s_next == aim, 1.0 - model.slip, 0.0) + model.slip / model.n_states
+        moved = Transitions(states - s + model.n_states + s_next, rewards, h >= model.horizon - 1, probabilities)
+        if over.any():
+            moved.next_states[over], moved.rewards[over], moved.probabilities[over] = states[over], 0.0, 1.0
+        return moved
+
+    def initial_states(self, n: int, rng: np.random.Generator) -> IntArray:
+        """n independent draws from rho, as codes (n,)."""
+        drawn = np.searchsorted(self._rho, rng.random(n), side="right")
+        return self._starts[np.minimum(drawn, self._starts.size - 1)]  # the last start takes what rounding leaves
+
+    def _digits(self, actions: ArrayLike) -> IntArray:
+        array = plain_array("actions", actions)
+        if array.ndim < 2:
+            return self._model.digits_of(code_array("actions", array))
+        digits = digit_array("actions", array, self._model.n_digits)
+        outside = (digits < 0) | (digits >= self._model.base)
+        if outside.any():
+            i, j = np.unravel_index(int(np.argmax(outside)), digits.shape)
+            raise ModelError(f"actions[{i}, {j}] is {digits[i, j]}; digits run from 0 to {self._model.base - 1}")
+        return digits
+
+
+def _slipped(aim: IntArray, uniform: FloatArray, slip: float, n_states: int) -> IntArray:
+    """Where one arrives: where one aims unless the uniform number is below ``slip``; then its place there decides."""
+    s_next, slips = aim.copy(), np.flatnonzero(uniform < slip)
+    s_next[slips] = np.minimum(uniform[slips] / slip * n_states, n_states - 1).astype(np.int64) if slips.size else 0
+    return s_next
+
+
+Simulator = TabularSimulator | LinearSimulator | LargeActionSimulator
 
 
 def simulator_of(model: Model) -> Simulator:
@@ -202,6 +282,8 @@ def simulator_of(model: Model) -> Simulator:
     """
     if not isinstance(model, Model):
         raise ModelError(f"model is a {type(model).__name__}; pass one of the models of lookahead_rl.models")
+    if isinstance(model, LargeActionMDP):
+        return LargeActionSimulator(model)
     if not isinstance(model, LinearMDP | LinearMarkovGame):
         return TabularSimulator(model)
     return LinearSimulator(model) if model.is_mixture else TabularSimulator(model.to_tabular())
@@ -227,6 +309,16 @@ def code_array(name: str, values: ArrayLike) -> IntArray:
     if array.dtype.kind not in "iu":
         raise ModelError(f"{name} has dtype {array.dtype}; pass integers")
     return array if array.dtype == np.int64 and array.flags.carray else array.astype(np.int64, order="C")
+
+
+def digit_array(name: str, values: ArrayLike, n_digits: int) -> IntArray:
+    """Integers as an int64 array (n, n_digits)."""
+    array = plain_array(name, values)
+    if array.ndim != 2 or array.shape[1] != n_digits:
+        raise ModelError(f"{name} has shape {array.shape}; pass {n_digits} digits for each action")
+    if array.dtype.kind not in "iu":
+        raise ModelError(f"{name} has dtype {array.dtype}; pass integers")
+    return array.astype(np.int64, copy=False)
 
 
 def refuse(

@@ -4,15 +4,15 @@ from typing import Any, SupportsIndex, final
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
+from numpy.typing import NDArray
 
 from .model_backed import RENDER_MODES, ModelBacked, known_options
-from .observations import DecisionProcess, require_process
+from .observations import Playable, require_playable
 from .rendering import Frame
 
 
 @final
-class ModelEnv(ModelBacked[DecisionProcess], gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
+class ModelEnv(ModelBacked[Playable], gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Episodes of a decision process, one at a time.
 
     A step samples ``simulator`` once. A finite horizon ends with its last stage, terminated; a discounted model never
@@ -29,11 +29,11 @@ class ModelEnv(ModelBacked[DecisionProcess], gym.Env[Any, Any]):  # pyright: ign
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012  declared by gymnasium.Env
 
-    def __init__(self, model: DecisionProcess, observation: str = "state", render_mode: str | None = None) -> None:
-        require_process(model)
+    def __init__(self, model: Playable, observation: str = "state", render_mode: str | None = None) -> None:
+        require_playable(model)
         super().__init__(model, observation, render_mode, 1)
         self.observation_space = self._observer.space
-        self.action_space = spaces.Discrete(model.n_actions)
+        self.action_space = self._actions.space
 
     @property
     def state(self) -> int:
@@ -60,14 +60,14 @@ class ModelEnv(ModelBacked[DecisionProcess], gym.Env[Any, Any]):  # pyright: ign
         (observation,) = self._observer.each(self._current)
         return observation, {"prob": 1.0}
 
-    def step(self, action: SupportsIndex) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: SupportsIndex | NDArray[np.int64]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Sample one transition; ``info["prob"]`` is the probability of its outcome.
 
         Raises:
-            ModelError: It is no integer, or there is no such action.
+            ModelError: It is no integer (no digits, where these are its form), or there is no such action.
             ResetNeeded: No episode has begun.
         """
-        moved = self._advance(np.array([action]), self.np_random)
+        moved = self._advance(self._actions.read(np.array([action])), self.np_random)
         reward, prob = float(moved.rewards[0]), float(moved.probabilities[0])
         (observation,) = self._observer.each(moved.next_states)
         return observation, reward, bool(moved.terminated[0]), False, {"prob": prob}

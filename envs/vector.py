@@ -11,7 +11,6 @@ Gymnasium's AutoresetMode, as SyncVectorEnv does it:
 from typing import Any, final
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -24,7 +23,7 @@ from .game_looks import Looks
 from .game_observations import action_masks
 from .model_backed import RENDER_MODES, ModelBacked, known_options
 from .rendering import Frame
-from .simulators import Model, code_array
+from .simulators import Model
 
 MODES = {
     AutoresetMode.NEXT_STEP: kernels.NEXT_STEP,
@@ -70,7 +69,7 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         mode = _autoreset_mode(autoreset_mode)
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4, "autoreset_mode": mode}
         self.single_observation_space = self._observer.space
-        self.single_action_space = spaces.Discrete(self._simulator.n_actions)
+        self.single_action_space = self._actions.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._mode, self._limit = MODES[mode], _step_limit(max_episode_steps)
@@ -119,7 +118,8 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         (num_envs, n) of the player's actions, int8, as Gymnasium lays out what a single environment would say.
 
         Raises:
-            ModelError: The actions are not integers of shape (num_envs,), or one is out of range.
+            ModelError: The actions are not integers of shape (num_envs,), or digits (num_envs, d) where these are their
+                form; or one is out of range.
             ResetNeeded: No episode has begun, or autoreset is disabled and a lane has ended.
         """
         actions = self._accepted(actions)
@@ -139,15 +139,17 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
 
     def _accepted(self, actions: ArrayLike) -> NDArray[np.int64]:
         """The actions to play, those of lanes that are about to be reset replaced by 0."""
-        actions = code_array("actions", actions)
-        if actions.size != self.num_envs:
+        actions = self._actions.read(actions)
+        if len(actions) != self.num_envs:
             raise ModelError(f"actions has shape {actions.shape}; pass one action for each of {self.num_envs} lanes")
         if self._mode == kernels.SAME_STEP or not np.count_nonzero(self._finished):
             return actions
         if self._mode == kernels.DISABLED:
             lanes = np.flatnonzero(self._finished).tolist()
             raise ResetNeeded(f'lanes {lanes} have ended; call reset(options={{"reset_mask": mask}}) with their mask')
-        return np.where(self._finished, 0, actions)
+        accepted = actions.copy()
+        accepted[self._finished] = 0
+        return accepted
 
     def _restart(self, moved: Transitions) -> dict[str, Any]:
         """Begin new episodes in the lanes that settle has chosen, writing their first codes into ``moved``."""

@@ -1,6 +1,17 @@
 """What policies are worth, exactly: values, regret, exploitability."""
 
-from .audit import Audit, audit
+from .audit import AnyAudit, Audit, audit
 from .games import Exploitability, exploitability
+from .large_action import ExactAudit, LargeActionAudit, SimulatedAudit, simulated_audit
 
-__all__ = ["Audit", "Exploitability", "audit", "exploitability"]
+__all__ = [
+    "AnyAudit",
+    "Audit",
+    "ExactAudit",
+    "Exploitability",
+    "LargeActionAudit",
+    "SimulatedAudit",
+    "audit",
+    "exploitability",
+    "simulated_audit",
+]

@@ -17,6 +17,8 @@ those the measures name. The audit runs over these alone, whatever the number of
 
 A policy whose answers are expensive can be asked only in the states that it meets itself (``reachable``). The value
 there does not depend on what it does elsewhere, so nothing is lost: its certificates are as true.
+
+Where actions cannot be listed (LargeActionMDP) the law of a sampling policy cannot be either: :mod:`.large_action`.
 """
 
 from dataclasses import dataclass, replace
@@ -30,8 +32,9 @@ from ..models._checks import flag, plain_array, whole_number
 from ..models.summaries import Summarised
 from ..solvers.dynamic_programming import backward_induction, evaluate_policy
 from ..solvers.solution import Certificate, Status
-from ..wrappers.exact_view import ExactView, exact_view
+from ..wrappers.exact_view import ExactView, exact_view, large_action_view
 from ..wrappers.opponents import mode
+from .large_action import LargeActionAudit, audit_large_action
 from .linear_support import reachable_states, support_values
 from .policies import FloatArray, IntArray, action_table, array_table
 from .reachable import BoolArray, Table, met_states
@@ -118,6 +121,10 @@ class Audit(Summarised):
         return (low - rounding * size, high + rounding * size) if np.isfinite(size) else (low, high)
 
 
+AnyAudit = Audit | LargeActionAudit
+"""What :func:`audit` finds."""
+
+
 def audit(
     policy: Any,
     env: Any,
@@ -126,13 +133,14 @@ def audit(
     horizon: int | None = None,
     deterministic: bool = False,
     reachable: bool = False,
-) -> Audit:
+) -> AnyAudit:
     """The exact value of a policy in an environment with a known model, and its regret.
 
     Args:
         policy: An agent; an algorithm or policy of stable-baselines3; an object with ``action_probabilities``, or
             only ``predict`` (whose deterministic predictions are audited); or an array: actions (S,), action
-            probabilities (S, A), or with a finite horizon one of these for each stage, (H, S) or (H, S, A). Arrays
+            probabilities (S, A), or with a finite horizon one of these for each stage, (H, S) or (H, S, A); digits
+            (S, d) or (H, S, d) where actions are digits. Arrays
             are indexed by what ``observation="state"`` shows. Laws in float16 or float32 are normalised within the
             rounding of their type; others must sum to one.
         env: An environment of this package or one of Gymnasium's with a transition table, possibly wrapped (the
@@ -143,10 +151,11 @@ def audit(
         deterministic: Audit the policy's most likely actions instead of its law, as ``predict`` does.
         reachable: Ask the policy only in the states that it meets from rho, in each once, and audit these: for
             policies that pay for every answer. With ``horizon``, however late it meets them. A LinearMDP is audited
-            where some policy can go, either way.
+            where some policy can go, a LargeActionMDP everywhere, either way.
 
     Returns:
-        The audit. Exploration that an algorithm adds while it trains (DQN's) is not part of its policy.
+        The audit; of a LargeActionMDP a :class:`LargeActionAudit`, whose ``method`` says whether it is exact.
+        Exploration that an algorithm adds while it trains (DQN's) is not part of its policy.
 
     Raises:
         ModelError: The environment has no model that can be seen, a wrapper makes another decision problem of it,
@@ -158,6 +167,11 @@ def audit(
         horizon = whole_number("horizon", horizon, 1)
         gamma = 1.0 if gamma is None else gamma
     deterministic, reachable = flag("deterministic", deterministic), flag("reachable", reachable)
+    large = large_action_view(env)
+    if large is not None:
+        if horizon is not None or gamma not in (None, 1.0):
+            raise ModelError(f"gamma is {gamma} and horizon {horizon}, but a LargeActionMDP has both; leave them out")
+        return audit_large_action(policy, large, deterministic)
     view = exact_view(env, gamma)
     table = partial(_table, policy, view, deterministic)
     if isinstance(view.model, LinearMDP | FiniteHorizonMDP) and horizon is not None:

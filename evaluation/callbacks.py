@@ -9,7 +9,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from .audit import Audit, audit
+from .audit import AnyAudit, audit
 
 
 class AuditCallback(BaseCallback):
@@ -40,7 +40,7 @@ class AuditCallback(BaseCallback):
         self.gamma = gamma
         self.deterministic = deterministic
         self.steps: list[int] = []
-        self.audits: list[Audit] = []
+        self.audits: list[AnyAudit] = []
 
     def _on_training_start(self) -> None:
         if not self.steps:

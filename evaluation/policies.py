@@ -7,6 +7,7 @@ batched passes; none is sampled. Laws in float16 or float32 are normalised withi
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -14,10 +15,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from ..agents import Agent
+from ..envs.observations import Playable
 from ..models import ModelError, TabularMDP
 from ..models._checks import plain_array
 from ..solvers.games.operators import double_precision
-from ..wrappers.exact_view import DecisionProcess
 from ..wrappers.opponents import Predicts, StatesItsLaw, actions_table, prediction, require_instance, require_law
 
 FloatArray = NDArray[np.float64]
@@ -55,7 +56,7 @@ def action_table(
     return np.concatenate([_checked_law(ask(observe(block)), (block.size, n_actions)) for block in blocks])
 
 
-def array_table(policy: NDArray[Any], model: DecisionProcess, states: IntArray) -> FloatArray:
+def array_table(policy: NDArray[Any], model: Playable, states: IntArray) -> FloatArray:
     """The action probabilities (n, A) that an array gives states (n,).
 
     Args:
@@ -83,6 +84,67 @@ def array_table(policy: NDArray[Any], model: DecisionProcess, states: IntArray) 
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A policy of which only the actions are asked.
+
+    Attributes:
+        predict: Its ``predict``, or that of the policy within an algorithm.
+        seen: What it is shown of a batch of observations.
+        samples: Whether it has a law to sample from; one that only has ``predict`` is taken by its deterministic
+            predictions.
+        name: What to call it in messages.
+    """
+
+    predict: Callable[..., object]
+    seen: Callable[[Any], Any]
+    samples: bool
+    name: str
+
+    def __call__(self, observations: Any, deterministic: bool) -> Any:
+        """Its actions (n, ...) on a batch of n observations.
+
+        Raises:
+            ModelError: It keeps a memory, or predicts no actions.
+        """
+        answer = self.predict(self.seen(observations), deterministic=deterministic)
+        actions, state = prediction(self.name, answer)
+        if state is not None:
+            raise ModelError(
+                f"{self.name} keeps a memory (predict returned a state), so what it does is no function of the "
+                "observation and its value cannot be computed by enumeration; estimate it by simulation"
+            )
+        return actions
+
+
+def predictor(policy: object, space: Space) -> Predictor:
+    """How to ask a policy for actions.
+
+    Args:
+        policy: An agent, an algorithm or policy of stable-baselines3, or an object with ``predict``.
+        space: Space of one observation.
+
+    Raises:
+        ModelError: It observes another space, or is no policy at all.
+    """
+    require_instance("policy", policy)
+    found, name = _stable_baselines_model(policy, space), f"policy {type(policy).__name__}"
+    if isinstance(policy, Agent):
+        _require_space(policy.observation_space, space)
+        return Predictor(policy.predict, _unchanged if found is None else found[1], True, name)
+    if found is not None:
+        return Predictor(found[0].predict, found[1], True, name)
+    if not isinstance(policy, Predicts):
+        raise ModelError(
+            f"{name} has no predict(observations); pass an agent, a model of stable-baselines3, or an array"
+        )
+    return Predictor(policy.predict, _unchanged, isinstance(policy, StatesItsLaw), name)
+
+
+def _unchanged(observations: Any) -> Any:
+    return observations
+
+
 def _checked_law(law: FloatArray, shape: tuple[int, int]) -> FloatArray:
     if law.shape != shape:
         raise ModelError(f"policy gives action probabilities of shape {law.shape}; expected (n, A) = {shape}")
@@ -101,7 +163,8 @@ def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], Floa
     if isinstance(policy, StatesItsLaw):
         return lambda observations: _stated(policy, observations)
     if isinstance(policy, Predicts):
-        return lambda observations: _predicted(policy, observations, n_actions)
+        ask = predictor(policy, space)
+        return lambda observations: _predicted(ask, observations, n_actions)
     raise ModelError(
         f"policy is {type(policy).__name__}; pass an agent, a model of stable-baselines3, an object with "
         "action_probabilities(observations) or predict(observations), or an array of actions or action probabilities"
@@ -110,22 +173,35 @@ def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], Floa
 
 def _stable_baselines_law(policy: object, space: Space) -> Callable[[Any], FloatArray] | None:
     """The law of a stable-baselines3 model, or None for other policies."""
+    found = _stable_baselines_model(policy, space)
+    if found is None:
+        return None
+    from ..agents.stable_baselines import action_law
+
+    acts, seen = found
+    return lambda observations: action_law(acts, seen(observations))
+
+
+def _stable_baselines_model(policy: object, space: Space) -> tuple[Any, Callable[[Any], Any]] | None:
+    """A policy of stable-baselines3 and what it is shown of observations; None for other policies.
+
+    An algorithm's own ``predict`` may explore (DQN's does); its policy's does not.
+    """
     if "stable_baselines3" not in sys.modules:
         return None  # then the policy is none of its models, and importing it (and torch) would be for nothing
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
-    from ..agents.stable_baselines import StableBaselinesAgent, action_law
+    from ..agents.stable_baselines import StableBaselinesAgent
 
     model = policy.model if isinstance(policy, StableBaselinesAgent) else policy
     if not isinstance(model, BaseAlgorithm | BasePolicy):
         return None
     _require_space(cast("Space", model.observation_space), space)
     normalizer = model.get_vec_normalize_env() if isinstance(model, BaseAlgorithm) else None
-    if normalizer is None:
-        return lambda observations: action_law(model, observations)
     # Trained behind VecNormalize, the networks expect normalised observations.
-    return lambda observations: action_law(model, normalizer.normalize_obs(observations))
+    seen = _unchanged if normalizer is None else normalizer.normalize_obs
+    return model.policy if isinstance(model, BaseAlgorithm) else model, seen
 
 
 def _require_space(expected: Space, shown: Space) -> None:
@@ -142,13 +218,7 @@ def _stated(policy: StatesItsLaw, observations: Any) -> FloatArray:
     return double_precision("policy", plain_array("policy", policy.action_probabilities(observations)))
 
 
-def _predicted(policy: Predicts, observations: Any, n_actions: int) -> FloatArray:
+def _predicted(ask: Predictor, observations: Any, n_actions: int) -> FloatArray:
     """One-hot laws (n, A) of deterministic predictions."""
-    answer = policy.predict(observations, deterministic=True)
-    actions, state = prediction(f"policy {type(policy).__name__}", answer)
-    if state is not None:
-        raise ModelError(
-            f"policy {type(policy).__name__} keeps a memory (predict returned a state), so what it does is no function "
-            "of the observation and its value cannot be computed by enumeration; estimate it by simulation"
-        )
-    return actions_table("policy.predict(...)", plain_array("policy.predict(...)", actions), n_actions)
+    name = "policy.predict(...)"
+    return actions_table(name, plain_array(name, ask(observations, True)), n_actions)

@@ -20,7 +20,7 @@ from ..agents.local.agent import LocalPlanningAgent
 from ..agents.local.planner import PlanningBudgetExceeded, RepeatedContradiction
 from ..agents.local.tensorplan import NoHypothesisError
 from ..wrappers import BudgetExceeded
-from .audit import Audit, audit
+from .audit import AnyAudit, audit
 from .report import Row
 
 UNIFORM = "Random-v0"
@@ -103,7 +103,7 @@ class Trial:
         assert isinstance(agent, LocalPlanningAgent)
         return agent
 
-    def run(self, env: gym.Env[Any, Any], uniform: Audit) -> Result:
+    def run(self, env: gym.Env[Any, Any], uniform: AnyAudit) -> Result:
         """Plan, play an episode and value the policy, beside what uniform play is worth.
 
         Where the budget runs out the best plan so far is played, if there is one. A planner that refuses the budget
@@ -134,7 +134,7 @@ class Trial:
         return _result(self, uniform, policy, queries, status, played, seconds, agent.oracle)
 
 
-def uniform_play(env: gym.Env[Any, Any]) -> tuple[Audit, Result]:
+def uniform_play(env: gym.Env[Any, Any]) -> tuple[AnyAudit, Result]:
     """What uniform play is worth, with its row: it asks nothing."""
     uniform = audit(make_agent(UNIFORM, env), env, reachable=True)
     return uniform, _result(Trial(UNIFORM, 0), uniform, uniform, 0, Ending.UNIFORM)
@@ -173,8 +173,8 @@ def _play_episode(agent: LocalPlanningAgent, env: gym.Env[Any, Any], seed: int) 
 
 def _result(
     trial: Trial,
-    uniform: Audit,
-    policy: Audit | None,
+    uniform: AnyAudit,
+    policy: AnyAudit | None,
     queries: int,
     status: Ending,
     played: int = 0,

@@ -36,6 +36,7 @@ from .finite import FiniteHorizonMDP
 from .game import MarkovGame
 from .generators import garnet_game, garnet_mdp, random_linear_game, random_linear_mdp
 from .gymnasium_tables import GymnasiumTable, from_gymnasium, table_of
+from .large_action import LargeActionMDP, large_action_mdp
 from .linear import LinearLaw, LinearMarkovGame, LinearMDP
 from .measures import FiniteSupportMeasures
 from .openspiel import from_openspiel, openspiel_table
@@ -60,6 +61,7 @@ __all__ = [
     "GoofspielState",
     "GymnasiumTable",
     "HashedSimplexFeatures",
+    "LargeActionMDP",
     "LinearLaw",
     "LinearMDP",
     "LinearMarkovGame",
@@ -91,6 +93,7 @@ __all__ = [
     "goofspiel_game",
     "gridworld",
     "hard_linear_mdp",
+    "large_action_mdp",
     "load_model",
     "matching_pennies",
     "matrix_game",

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from ..agents import make_agent
 from ..envs.games import MarkovGameEnv
-from ..evaluation import Audit, audit, exploitability
+from ..evaluation import AnyAudit, audit, exploitability
 from ..evaluation.plots import Curve, bars, learning_curves, value_map
 from ..evaluation.report import Figure, Row, Section, write_page
 from ..models import MarkovGame, TabularMDP, from_gymnasium
@@ -196,7 +196,7 @@ def _solved(env: gym.Env[Any, Any], gamma: float) -> tuple[TabularMDP, Solution[
     return model, solve(model, 1e-10)
 
 
-def _row(agent: str, task: Task, seed: int, steps: int, value: float, truth: Audit, seconds: float) -> Row:
+def _row(agent: str, task: Task, seed: int, steps: int, value: float, truth: AnyAudit, seconds: float) -> Row:
     """One flat row; the score is 0 for uniform play and 1 for the optimum."""
     return {
         "agent": agent,
@@ -216,7 +216,7 @@ def _shown(row: Row) -> Row:
     return {name: row[name] for name in ("agent", "steps", "value", "regret", "score", "seconds")}
 
 
-def _certified(truth: Audit) -> str:
+def _certified(truth: AnyAudit) -> str:
     return (
         f"the optimum is worth {truth.optimal_value:.6g}, certified to {truth.certificate.gap:.1e}; "
         f"uniform play {truth.value:.6g}."

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from ..agents import AgentError, agent_class
 from ..envs.tabular import ModelEnv
-from ..evaluation import Audit
+from ..evaluation import AnyAudit
 from ..evaluation.plots import QueryCurve, query_curves
 from ..evaluation.report import Figure, Row, Section, format_cell, replace_text, write_page
 from ..evaluation.trials import UNIFORM, Ending, Result, Trial, require_local_planner, uniform_play
@@ -169,7 +169,7 @@ class Plan:
         if (self.out is not None or self.plot is not None) and find_spec("matplotlib") is None:
             raise ImportError('--out and --plot need matplotlib: pip install "lookahead-rl[report]"')
 
-    def _draw(self, results: Sequence[Result], uniform: Audit) -> None:
+    def _draw(self, results: Sequence[Result], uniform: AnyAudit) -> None:
         """Write the plot and the page."""
         svg = query_curves(_curves(results), uniform.optimal_value, uniform.value)
         if self.plot is not None:
@@ -196,7 +196,7 @@ def _require_payable(agent: str, options: Mapping[str, Any], budget: int) -> Non
         raise AgentError(f"budget is {budget:,}, more than {agent} could query; pass at most {most:,}{exception}")
 
 
-def _run_all(trials: Sequence[Trial], env: gym.Env[Any, Any], uniform: Audit, console: Console) -> list[Result]:
+def _run_all(trials: Sequence[Trial], env: gym.Env[Any, Any], uniform: AnyAudit, console: Console) -> list[Result]:
     """The results of all trials, with a bar while they run."""
     results: list[Result] = []
     with Progress(console=console, transient=True) as progress:

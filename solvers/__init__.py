@@ -35,7 +35,10 @@ from .games.safeguarded import solve_game
 from .games.shapley import shapley_iteration
 from .games.trajectories import StepSizes, TrajectorySolution, trajectory_policy_iteration
 from .games.two_pair import two_pair_policy_iteration
+from .large_action import evaluate_digits, planted_optimum
 from .linear import LinearSolution
+from .lookahead import best_of_k, compositions_needed, lookahead_log_policy, lookahead_policy
+from .lookahead_iteration import LookaheadRound, LookaheadScheme, lookahead_iteration, lookahead_rounds
 from .matrix_games import MatrixGameSolutions, solve_matrix_games
 from .operators import bellman_operator, greedy_policy, policy_operator, q_values
 from .regularised_games import RegularisedGameSolutions, regularised_matrix_games
@@ -51,6 +54,8 @@ __all__ = [
     "LearningErrors",
     "LinearGameSolution",
     "LinearSolution",
+    "LookaheadRound",
+    "LookaheadScheme",
     "MatrixGameSolutions",
     "ModelBasedSolution",
     "NashGap",
@@ -61,6 +66,7 @@ __all__ = [
     "TrajectorySolution",
     "backward_induction",
     "bellman_operator",
+    "best_of_k",
     "best_response",
     "certify",
     "certify_game",
@@ -69,8 +75,10 @@ __all__ = [
     "certify_stage_policy",
     "certify_stages",
     "choose_design",
+    "compositions_needed",
     "contraction",
     "estimate_game",
+    "evaluate_digits",
     "evaluate_policy",
     "filar_tolwinski",
     "fitted_policy_iteration",
@@ -80,10 +88,15 @@ __all__ = [
     "hoffman_karp",
     "joint_action_values",
     "linear_policy_iteration",
+    "lookahead_iteration",
+    "lookahead_log_policy",
+    "lookahead_policy",
     "lookahead_policy_iteration",
+    "lookahead_rounds",
     "model_based_planning",
     "naive_policy_iteration",
     "nash_gap",
+    "planted_optimum",
     "policy_iteration",
     "policy_operator",
     "q_values",

@@ -50,6 +50,11 @@ class Status(Enum):
         "settled: one more step moves no value by more than the tolerance, but what the features can hold lies off the "
         "optimal value, by at most the certified gap: add features, or look further ahead"
     )
+    STATIONARY = (
+        "stationary: one more round would move neither the policy nor what it is made from, but the optimum is not "
+        "certified; the answer is the best one found and its certificate is true: evaluate again, or mix in "
+        "the first policy by eps that decrease to 0"
+    )
     DIVERGED = (
         "diverges: the iterates outgrew every value there is; the answer is the best one found on the way and its "
         "certificate is true: raise lookahead or rollout, or fit other features on other states"

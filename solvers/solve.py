@@ -5,22 +5,23 @@ closes its bounds fast where chains mix fast, the other jumps where they do not,
 only one state at a time, as along a corridor, sweeps are the cheaper way to spread them. Turns grow fourfold, so
 this takes a small multiple of what the better of the two takes. Without discount policy iteration is the method of
 choice. Finite horizons are solved by backward induction, linear models on the states they can meet, games by
-safeguarded lookahead policy iteration.
+safeguarded lookahead policy iteration; a large-action MDP comes with its optimum.
 """
 
 from typing import Any, overload
 
-from ..models import FiniteHorizonMDP, LinearMarkovGame, LinearMDP, MarkovGame, TabularMDP
+from ..models import FiniteHorizonMDP, LargeActionMDP, LinearMarkovGame, LinearMDP, MarkovGame, TabularMDP
 from .dynamic_programming import backward_induction, policy_iteration, value_iteration
 from .games.linear import LinearGameSolution, solve_linear_game
 from .games.planning import Pair
 from .games.safeguarded import solve_game
+from .large_action import planted_optimum
 from .linear import LinearSolution
 from .solution import IntArray, Solution, Status
 
 
 @overload
-def solve(model: TabularMDP | FiniteHorizonMDP, tol: float = 1e-8) -> Solution[IntArray]: ...
+def solve(model: TabularMDP | FiniteHorizonMDP | LargeActionMDP, tol: float = 1e-8) -> Solution[IntArray]: ...
 @overload
 def solve(model: MarkovGame, tol: float = 1e-8) -> Solution[Pair]: ...
 @overload
@@ -31,7 +32,7 @@ def solve(model: Any, tol: float = 1e-8) -> Any:
     """The exact solution of any model, by the solver that fits it.
 
     Args:
-        model: A TabularMDP, FiniteHorizonMDP, LinearMDP, MarkovGame or LinearMarkovGame.
+        model: A TabularMDP, FiniteHorizonMDP, LinearMDP, LargeActionMDP, MarkovGame or LinearMarkovGame.
         tol: Wanted bound on the certified gap of the iterative solvers.
 
     Returns:
@@ -46,6 +47,8 @@ def solve(model: Any, tol: float = 1e-8) -> Any:
             return _solve_mdp(model, tol)
         case FiniteHorizonMDP() | LinearMDP():
             return backward_induction(model)
+        case LargeActionMDP():
+            return planted_optimum(model)
         case MarkovGame():
             return solve_game(model, tol)
         case LinearMarkovGame():

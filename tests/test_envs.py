@@ -27,6 +27,7 @@ from lookahead_rl.envs.tabular import ModelEnv
 from lookahead_rl.models import (
     FiniteHorizonMDP,
     GenerativeModel,
+    LargeActionMDP,
     LinearMDP,
     MarkovGame,
     ModelError,
@@ -262,12 +263,13 @@ def test_returns_have_the_types_that_every_checker_wants(env_id: str, observatio
 @pytest.mark.parametrize("env_id", IDS)
 def test_observations_are_never_aliased(env_id: str):
     env = gym.make(env_id, observation="features")
-    shown = [env.reset(seed=SEED)[0]] + [env.step(0)[0] for _ in range(3)]
+    zero = np.zeros(env.action_space.shape, int)
+    shown = [env.reset(seed=SEED)[0]] + [env.step(zero)[0] for _ in range(3)]
     kept = [array.copy() for array in shown]
     for array in shown:
         array[:] = -7.0
     assert not any(np.shares_memory(a, b) for i, a in enumerate(shown) for b in shown[:i])
-    again = [env.reset(seed=SEED)[0]] + [env.step(0)[0] for _ in range(3)]
+    again = [env.reset(seed=SEED)[0]] + [env.step(zero)[0] for _ in range(3)]
     for array, copy in zip(again, kept, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -439,11 +441,25 @@ def test_reward_thresholds_are_the_computed_optimum_of_the_default_instance(regi
 
 
 def initial_value(env: Any) -> float:
-    """rho . v*_0, by backward induction on the written-out table."""
+    """rho . v*_0, by backward induction on the written-out table; over some of the actions where there are too many."""
+    if isinstance(env.model, LargeActionMDP):
+        return initial_value_of_large(env.model)
     model = tabular(env.model)
     v = np.zeros(model.n_states)
     for _ in range(env.model.horizon):
         v = (model.r + (model.P_rows @ v).reshape(model.r.shape)).max(axis=1)
+    return float(model.rho @ v)
+
+
+def initial_value_of_large(model: LargeActionMDP) -> float:
+    """rho . v*_0 by backward induction over the targets of all states and random actions, in every state."""
+    S = model.n_states
+    words = np.concatenate([model.target, np.random.default_rng(SEED).integers(0, model.base, (500, model.n_digits))])
+    states, digits = np.arange(S).repeat(len(words)), np.tile(words, (S, 1))
+    v = np.zeros(S)
+    for h in reversed(range(model.horizon)):
+        expected = (1 - model.slip) * v[model.next_states(states, digits)] + model.slip * v.mean()
+        v = (model.rewards(np.full_like(states, h), states, digits) + expected).reshape(S, -1).max(axis=1)
     return float(model.rho @ v)
 
 
@@ -541,16 +557,11 @@ def rollout_digests() -> dict[str, str]:
     digests = {}
     for env_id in IDS:
         for env in (gym.make(env_id, observation="features"), gym.make_vec(env_id, num_envs=3)):
-            digest, actions = hashlib.sha256(), np.random.default_rng(SEED)
+            digest = hashlib.sha256()
+            env.action_space.seed(SEED)
             digest.update(env.reset(seed=SEED)[0].tobytes())
             for _ in range(30):
-                n_actions = env.unwrapped.model.n_actions
-                action = (
-                    int(actions.integers(n_actions))
-                    if isinstance(env, gym.Env)
-                    else actions.integers(n_actions, size=3)
-                )
-                shown, reward, terminated, truncated, info = env.step(action)
+                shown, reward, terminated, truncated, info = env.step(env.action_space.sample())
                 for part in (shown, reward, terminated, truncated, info["prob"]):
                     digest.update(np.asarray(part).tobytes())
                 if isinstance(env, gym.Env) and (terminated or truncated):
@@ -578,7 +589,8 @@ def test_pickled_environments_go_on_alike(env_id, kind):
     env = gym.make(env_id, observation=kind)
     env.reset(seed=SEED)
     copied = pickle.loads(pickle.dumps(env))
-    for action in (0, 1, 0):
+    for number in (0, 1, 0):
+        action = np.full(env.action_space.shape, number)
         (one, *rest), (other, *same) = env.step(action), copied.step(action)
         np.testing.assert_array_equal(one, other)
         assert rest == same

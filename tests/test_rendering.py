@@ -71,7 +71,7 @@ def test_every_environment_draws_itself(env_id: str):
         env = gym.make(env_id, render_mode=mode)
         env.reset(seed=SEED)
         first = env.render()
-        env.step(0)
+        env.step(np.zeros(env.action_space.shape, int))
         assert isinstance(first, kind)
         assert not np.array_equal(first, env.render())
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from scipy.stats import chisquare
@@ -148,7 +148,8 @@ def test_every_id_makes_a_native_vector_environment(env_id: str, mode: Autoreset
     assert isinstance(env, VectorModelEnv)
     assert env.metadata["autoreset_mode"] is mode
     assert env.single_observation_space == scalar.observation_space
-    assert env.action_space == MultiDiscrete([scalar.action_space.n] * 3)
+    assert env.single_action_space == scalar.action_space
+    assert env.action_space == batch_space(scalar.action_space, 3)
     shown, _ = env.reset(seed=SEED)
     assert shown in env.observation_space
     shown, rewards, terminated, truncated, _ = env.step(env.action_space.sample())

@@ -23,7 +23,15 @@ from pettingzoo import AECEnv, ParallelEnv
 from ..envs.game_observations import joint_shape
 from ..envs.games import PLAYERS, MarkovGameEnv
 from ..envs.model_backed import ModelBacked
-from ..models import FiniteHorizonMDP, LinearMarkovGame, LinearMDP, MarkovGame, ModelError, TabularMDP
+from ..models import (
+    FiniteHorizonMDP,
+    LargeActionMDP,
+    LinearMarkovGame,
+    LinearMDP,
+    MarkovGame,
+    ModelError,
+    TabularMDP,
+)
 from ..models.gymnasium_tables import from_gymnasium
 from .truth import GroundTruth
 
@@ -62,6 +70,21 @@ class ExactView:
     solution: Callable[[], Any]
 
 
+@dataclass(frozen=True, eq=False)
+class LargeActionView:
+    """What an environment with more actions than can be listed is and shows.
+
+    Attributes:
+        model: The large-action MDP.
+        observation_space: Space of the observations, through all wrappers.
+        observe: As in :class:`ExactView`.
+    """
+
+    model: LargeActionMDP
+    observation_space: spaces.Space[Any]
+    observe: Callable[[IntArray], Any]
+
+
 class KnownProcess(ABC):
     """An environment that is not built on a model, but knows the decision process it amounts to."""
 
@@ -84,18 +107,15 @@ def exact_view(env: Any, gamma: float | None = None) -> ExactView:
 
     Args:
         env: An environment of this package, or one with a transition table ``P`` (FrozenLake, Taxi,
-            CliffWalking and their like), possibly wrapped.
+            CliffWalking and their like), possibly wrapped. A large-action MDP whose actions are indices is seen
+            written out.
         gamma: Discount in [0, 1]. None: the model's own; for Gymnasium's tables, which carry none, 0.99.
 
     Raises:
-        ModelError: There is no model to see, it has a finite horizon and a discount is given, or a wrapper makes
-            another decision problem of it (named, with the remedy).
+        ModelError: There is no model to see, it has a finite horizon and a discount is given, its actions are digits or
+            too many to write out, or a wrapper makes another decision problem of it (named, with the remedy).
     """
-    if not isinstance(env, gym.Env):
-        raise ModelError(
-            f"env is {type(env).__name__}; pass a single Gymnasium environment, such as gymnasium.make(...), not a "
-            "vector environment or a game"
-        )
+    _require_single(env)
     layers = _observation_layers(env)
     base = env.unwrapped
     if isinstance(base, ModelBacked | KnownProcess):
@@ -105,9 +125,29 @@ def exact_view(env: Any, gamma: float | None = None) -> ExactView:
         model = from_gymnasium(base) if gamma is None else from_gymnasium(base, gamma)
         solution = _solver(model)
         observe = model.observations.__getitem__
-    if layers:
-        observe = _layered(layers, observe, env.observation_space)
-    return ExactView(model, env.observation_space, observe, solution)
+    return ExactView(model, env.observation_space, _layered(layers, observe, env.observation_space), solution)
+
+
+def large_action_view(env: Any) -> LargeActionView | None:
+    """The view of an environment of a large-action MDP; None where the model is another, or not known.
+
+    Raises:
+        ModelError: It is no single Gymnasium environment, or a wrapper makes another decision problem of it.
+    """
+    _require_single(env)
+    base = env.unwrapped
+    if not isinstance(base, ModelBacked) or not isinstance(base.model, LargeActionMDP):
+        return None
+    observe = _layered(_observation_layers(env), base.observe, env.observation_space)
+    return LargeActionView(base.model, env.observation_space, observe)
+
+
+def _require_single(env: Any) -> None:
+    if not isinstance(env, gym.Env):
+        raise ModelError(
+            f"env is {type(env).__name__}; pass a single Gymnasium environment, such as gymnasium.make(...), not a "
+            "vector environment or a game"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,17 +199,31 @@ def game_view(env: Any, side: str) -> GameView:
 def _discounted(base: ModelBacked | KnownProcess, gamma: float | None) -> tuple[DecisionProcess, Callable[[], Any]]:
     """The model of one of our environments under another discount, if one is given, and its solution."""
     model = base.model
+    if isinstance(model, LargeActionMDP):
+        table = _written_out(model)
+        model, solution = table, _solver(table)
+    else:
+        solution = base.solution
     if not isinstance(model, TabularMDP):
         if gamma not in (None, 1.0):
             raise ModelError(f"gamma is {gamma}, but a finite horizon has no discount; leave it out")
-        return model, base.solution
+        return model, solution
     if gamma is None or gamma == model.gamma:
-        return model, base.solution
+        return model, solution
     other = replace(model, gamma=gamma)
     return other, _solver(other)
 
 
-def _solver(model: TabularMDP) -> Callable[[], Any]:
+def _written_out(model: LargeActionMDP) -> FiniteHorizonMDP:
+    if model.actions == "digits":
+        raise ModelError(
+            "the actions of this large-action MDP are digits, which no table lists; make the environment with "
+            'actions="index" (few actions), or use what takes digits: env.unwrapped.solution(), audit(policy, env)'
+        )
+    return model.to_tabular()
+
+
+def _solver(model: TabularMDP | FiniteHorizonMDP) -> Callable[[], Any]:
     from ..solvers import solve
 
     return lambda: solve(model)
@@ -215,6 +269,8 @@ def _layered(
     layers: list[gym.ObservationWrapper[Any, Any, Any]], observe: Callable[[IntArray], Any], space: spaces.Space[Any]
 ) -> Callable[[IntArray], Any]:
     """Observations through wrappers, state by state."""
+    if not layers:
+        return observe
 
     def observe_through(states: IntArray) -> Any:
         seen = list(observe(states))

@@ -12,13 +12,13 @@ conditional law, so that (s', r) has the law of one step of the environment.
 from typing import Any, final
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.experimental.functional import FuncEnv
 from numpy.typing import NDArray
 
-from ..envs.observations import DecisionProcess, observer_of
+from ..envs.actions import actions_of
+from ..envs.observations import Playable, observer_of
 from ..envs.simulators import simulator_of, state_codes
-from ..models import LinearMDP, ModelError, TabularMDP
+from ..models import FiniteHorizonMDP, ModelError, TabularMDP
 
 
 @final
@@ -33,14 +33,14 @@ class ModelFuncEnv(FuncEnv[int, Any, int, float, bool, Any, Any]):
         ModelError: ``observation`` is neither, or ``model`` is no decision process.
     """
 
-    def __init__(self, model: DecisionProcess, observation: str = "state") -> None:
+    def __init__(self, model: Playable, observation: str = "state") -> None:
         super().__init__()
         self._model = model
         self._simulator = simulator_of(model)
         self._observer = observer_of(model, observation)
         self._outcomes = model.outcomes() if isinstance(model, TabularMDP) else None
         self.observation_space = self._observer.space
-        self.action_space = spaces.Discrete(model.n_actions)
+        self.action_space = actions_of(model, self._simulator).space
 
     def initial(self, rng: np.random.Generator, params: Any = None) -> int:
         """A draw from rho."""
@@ -82,7 +82,7 @@ class ModelFuncEnv(FuncEnv[int, Any, int, float, bool, Any, Any]):
         if isinstance(model, TabularMDP):
             return bool(model.terminal[state])
         h, s = divmod(state, model.n_states)
-        return h == model.horizon or (not isinstance(model, LinearMDP) and bool(model.terminal[s]))
+        return h == model.horizon or (isinstance(model, FiniteHorizonMDP) and bool(model.terminal[s]))
 
     def observation(self, state: int, rng: np.random.Generator, params: Any = None) -> Any:
         """What an agent sees: np.int64, or a float32 vector.

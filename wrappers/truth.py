@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from ..envs.optimum import optimal_action_values, optimal_values
+from ..envs.optimum import optimal_values, regret
 from ..envs.tabular import ModelEnv
 from ..models import ModelError
 
@@ -42,9 +42,10 @@ class GroundTruth(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take a step; adds ``info["v_star"]`` and ``info["regret"]``."""
-        q = optimal_action_values(self._base.model, self._base.solution(), self._base.state)
+        code = self._base.state
         observation, reward, terminated, truncated, info = self.env.step(action)
-        truth = {"v_star": self._v_star(), "regret": float(q.max() - q[action])}
+        lost = regret(self._base.model, self._base.solution(), code, action)
+        truth = {"v_star": self._v_star(), "regret": lost}
         return observation, reward, terminated, truncated, {**info, **truth}
 
     def _v_star(self) -> float:
