@@ -28,3 +28,9 @@ def register_agents() -> None:
             kwargs={"algorithm": f"stable_baselines3:{name}"},
             extra="deep",
         )
+    register_agent(
+        "KSampleLookahead-v0",
+        "lookahead_rl.agents.stable_baselines:StableBaselinesAgent",
+        kwargs={"algorithm": "lookahead_rl.agents.lookahead:KSampleLookahead"},
+        extra="deep",
+    )

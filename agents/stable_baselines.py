@@ -44,26 +44,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from .base import Agent, FloatArray, RecurrentState, Space, require_callback, require_seed, require_steps
 from .errors import AgentError
+from .lookahead.policy import LookaheadPolicy
 from .registry import agent_ids, agent_spec
+from .torch_memory import activation, algorithm_memory, remember_algorithm, require_plain
 
 # stable-baselines3 shows a Discrete observation to its networks as a vector with one entry for each value.
 MAX_ONE_HOT = 100_000
-
-# What of an algorithm's progress is neither tensor nor hyperparameter.
-_COUNTERS = (
-    "num_timesteps",
-    "_n_updates",
-    "_episode_num",
-    "_n_calls",
-    "exploration_rate",
-    "_current_progress_remaining",
-)
 
 
 @final
@@ -150,36 +141,14 @@ class StableBaselinesAgent(Agent):
 
     def memory(self) -> dict[str, Any]:
         """Tensors of networks and optimisers, counters, and random states."""
-        parameters = self.model.get_parameters()
-        networks = {name: state for name, state in parameters.items() if not name.endswith("optimizer")}
-        optimizers = {name: state["state"] for name, state in parameters.items() if name.endswith("optimizer")}
-        # The names of further tensors, such as SAC's entropy coefficient; algorithms override it to extend saving.
-        _, tensors = self.model._get_torch_save_params()  # pyright: ignore[reportPrivateUsage]
-        found = vars(self.model)
-        return {
-            "networks": {name: _to_arrays(state) for name, state in networks.items()},
-            "optimizers": {name: _to_arrays(state) for name, state in optimizers.items()},
-            "tensors": {name: _to_arrays(recursive_getattr(self.model, name)) for name in tensors},
-            "counters": {name: found[name] for name in _COUNTERS if name in found},
+        return algorithm_memory(self.model) | {
             "actions_rng": self.action_space.np_random.bit_generator.state,
             "randomness": self._randomness.memory(),
         }
 
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Take over tensors, counters and random states."""
-        parameters: dict[str, Any] = self.model.get_parameters()
-        for name, state in memory["networks"].items():
-            parameters[name] = _to_tensors(state)
-        for name, state in memory["optimizers"].items():
-            parameters[name]["state"] = {int(i): _to_tensors(entries) for i, entries in state.items()}
-        self.model.set_parameters(parameters, device=self.model.device)
-        for name, array in memory["tensors"].items():
-            if array is not None:
-                recursive_getattr(self.model, name).data = torch.from_numpy(array).to(self.model.device)
-        found = vars(self.model)
-        for name in _COUNTERS:
-            if name in found:
-                setattr(self.model, name, memory["counters"][name])
+        remember_algorithm(self.model, memory)
         self.action_space.np_random.bit_generator.state = memory["actions_rng"]
         self._randomness.remember(memory["randomness"])
 
@@ -193,8 +162,8 @@ class StableBaselinesAgent(Agent):
 def action_law(model: BaseAlgorithm | BasePolicy, observations: Any) -> FloatArray:
     """The law of a policy's actions (n, A) on a batch of n observations, in one pass through its network.
 
-    On-policy algorithms (PPO, A2C) state their action probabilities; others choose one action (DQN: the greedy
-    one), which has probability one.
+    On-policy algorithms (PPO, A2C) and lookahead state their action probabilities; others choose one action (DQN:
+    the greedy one), which has probability one.
 
     Raises:
         AgentError: The action space is not Discrete.
@@ -205,15 +174,22 @@ def action_law(model: BaseAlgorithm | BasePolicy, observations: Any) -> FloatArr
             f"actions are in {policy.action_space}; only a policy over a Discrete space has a law that can be listed"
         )
     policy.set_training_mode(False)
-    if isinstance(policy, ActorCriticPolicy):
-        tensor, _ = policy.obs_to_tensor(observations)
-        with torch.no_grad():
-            distribution = cast("torch.distributions.Categorical", policy.get_distribution(tensor).distribution)
-        law = distribution.probs.cpu().numpy().astype(np.float64)
+    if isinstance(policy, ActorCriticPolicy | LookaheadPolicy):
+        law = _stated_law(policy, observations)
         # Softmax in float32 misses one by about 1e-7.
         return law / law.sum(axis=1, keepdims=True)
     actions, _ = policy.predict(observations, deterministic=True)
     return np.eye(int(policy.action_space.n))[actions]
+
+
+@torch.no_grad()
+def _stated_law(policy: ActorCriticPolicy | LookaheadPolicy, observations: Any) -> FloatArray:
+    tensor, _ = policy.obs_to_tensor(observations)
+    if isinstance(policy, LookaheadPolicy):
+        probabilities = policy.action_probabilities(tensor)
+    else:
+        probabilities = cast("torch.distributions.Categorical", policy.get_distribution(tensor).distribution).probs
+    return probabilities.cpu().numpy().astype(np.float64)
 
 
 @final
@@ -345,23 +321,8 @@ def _arguments(algorithm_class: type[BaseAlgorithm], hyperparameters: Mapping[st
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3) or known
             raise AgentError(f"{algorithm_class.__name__} has no hyperparameter {name!r}; near are: {', '.join(near)}")
-        _require_plain(f"hyperparameters[{name!r}]", value)
+        require_plain(f"hyperparameters[{name!r}]", value)
     return {name: _argument(name, value) for name, value in hyperparameters.items()}
-
-
-def _require_plain(where: str, value: object) -> None:
-    """Refuse what a file could not hold, before hours of training rather than after."""
-    if isinstance(value, Mapping):
-        for key, item in cast("Mapping[object, object]", value).items():
-            _require_plain(f"{where}[{key!r}]", item)
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(cast("list[object]", value)):
-            _require_plain(f"{where}[{i}]", item)
-    elif value is not None and not isinstance(value, bool | int | float | str):
-        raise AgentError(
-            f"{where} is {value!r}; use plain numbers, text, lists and dictionaries, such as 'ReLU' for "
-            "torch.nn.ReLU and 'lin_3e-4' for a rate that falls linearly to 0"
-        )
 
 
 def _argument(name: str, value: Any) -> Any:
@@ -371,29 +332,5 @@ def _argument(name: str, value: Any) -> Any:
         return tuple(cast("list[Any]", value))
     if name == "policy_kwargs":
         named = cast("dict[str, Any]", value)
-        return {key: _activation(item) if key == "activation_fn" else item for key, item in named.items()}
-    return value
-
-
-def _activation(name: object) -> type[torch.nn.Module]:
-    found = vars(torch.nn).get(str(name))
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise AgentError(f"policy_kwargs['activation_fn'] is {name!r}; name a module of torch.nn, such as 'ReLU'")
-    return found
-
-
-def _to_arrays(value: Any) -> Any:
-    """Tensors in nested dictionaries as arrays; keys as text."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
-    if isinstance(value, Mapping):
-        return {str(key): _to_arrays(item) for key, item in cast("Mapping[object, Any]", value).items()}
-    return value
-
-
-def _to_tensors(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(cast("NDArray[Any]", value))
-    if isinstance(value, Mapping):
-        return {key: _to_tensors(item) for key, item in cast("Mapping[str, Any]", value).items()}
+        return {key: activation(item) if key == "activation_fn" else item for key, item in named.items()}
     return value

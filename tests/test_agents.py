@@ -52,6 +52,9 @@ CASES = {
     "DQN": Case(kwargs={"hyperparameters": OFF_POLICY}, is_additive=False),
     "FictitiousPlay-v0": Case(game, {"side": "player_0", "knows_model": False}, side="player_0"),
     "GamePolicyIteration-v0": Case(game, side="player_0"),
+    "KSampleLookahead-v0": Case(
+        kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "advantage_epochs": 2, **SMALL}}
+    ),
     "LSVI-v0": Case(realizable, {"budget": 300}),
     "MinimaxQ-v0": Case(game, side="player_0"),
     "NashPlanner-v0": Case(game, side="player_0"),
