@@ -17,7 +17,7 @@ help:
 	@echo 'make test      lint, then every test that is not marked slow'
 	@echo 'make test-all  lint, then every test'
 	@echo 'make lint      ruff check, ruff format --check, pyright'
-	@echo 'make bench     the benchmarks'
+	@echo 'make bench     the benchmarks, of the comparison with PPO a short form'
 	@echo 'make setup     only make .venv with everything that development needs'
 	@echo 'make pins      write constraints.txt anew from the newest versions'
 	@echo 'make clean     remove .venv and all that was built'
@@ -38,7 +38,10 @@ lint: .venv/dev.stamp
 	$(PY) -m pyright --project pyproject.toml
 
 bench: .venv/dev.stamp
-	@for file in benchmarks/[!_]*.py; do echo "$$file"; $(PY) "$$file" || exit 1; done
+	@for file in $(filter-out benchmarks/_% benchmarks/lookahead%,$(wildcard benchmarks/*.py)); do \
+		echo "$$file"; $(PY) "$$file" || exit 1; \
+	done
+	$(PY) -m benchmarks.lookahead --quick
 
 setup: .venv/dev.stamp
 

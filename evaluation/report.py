@@ -107,7 +107,7 @@ def replace_text(path: Path, text: str) -> None:
 def versions() -> str:
     """The software and machine behind the numbers, in one line."""
     names = ("lookahead-rl", "gymnasium", "pettingzoo", "stable-baselines3", "torch", "numpy", "scipy", "numba")
-    installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
+    installed = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
     known = [f"{name} {installed[name]}" for name in names if name in installed]
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return f"Made with {', '.join(known)}; Python {platform.python_version()} on {platform.system()} ({machine})."
