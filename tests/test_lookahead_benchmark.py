@@ -17,6 +17,7 @@ from benchmarks import _lookahead_runs as runs
 from benchmarks import lookahead, lookahead_tuning
 from benchmarks._lookahead_report import Curves
 from benchmarks._lookahead_runs import OURS, Setting, Task, plan_run
+from benchmarks.lookahead import FIRST_SEED
 
 sys.path.pop(0)
 
@@ -54,7 +55,9 @@ def test_a_killed_comparison_goes_on_and_a_finished_one_gives_the_same_tables(
     tmp_path: Path, trained: list[tuple[str, int]]
 ):
     command(tmp_path)
-    assert trained == [("PPO", 0), (OURS, 0)] * 2 + [("PPO", 1), (OURS, 1)] * 2  # a seed of every task, then the next
+    assert (
+        trained == [("PPO", FIRST_SEED), (OURS, FIRST_SEED)] * 2 + [("PPO", FIRST_SEED + 1), (OURS, FIRST_SEED + 1)] * 2
+    )  # a seed of every task, then the next
     written = files(tmp_path)
     assert {"table.json", "table.md", "curves-gym.png", "curves-large.png", "steps-to-half.png"} <= set(written)
     before = scores(tmp_path)
@@ -73,7 +76,7 @@ def test_a_killed_comparison_goes_on_and_a_finished_one_gives_the_same_tables(
     assert trained == []
     assert {row["seeds"] for row in scores(tmp_path)} == {1, 2}
     command(tmp_path)
-    assert trained == [(OURS, 1)]
+    assert trained == [(OURS, FIRST_SEED + 1)]
     assert scores(tmp_path) == before
 
 
@@ -100,7 +103,7 @@ def test_a_row_of_another_configuration_is_not_used_and_can_be_dropped(
     rows.append_row(path, {"key": whole.key})
     command(tmp_path, "--seeds", "1", "--tasks", "CartPole-v1", "--algorithms", "PPO")
     command(tmp_path, "--seeds", "1", "--tasks", "CartPole-v1", "--algorithms", "PPO", "--steps", "200")
-    assert trained == [("PPO", 0)] * 2
+    assert trained == [("PPO", FIRST_SEED)] * 2
     assert len(rows.read_rows(path)) == 3
     lookahead.main(["--prune", "--rows", str(path)])
     assert rows.read_rows(path) == {whole.key: {"key": whole.key}}
@@ -120,7 +123,7 @@ def test_rows_of_other_code_of_ours_are_told_and_renewed(
     assert trained == []
     assert "1 of 1 runs of KSampleLookahead were made by other code" in (tmp_path / "table.md").read_text()
     command(tmp_path, *one, "--renew")
-    assert trained == [(OURS, 0)]
+    assert trained == [(OURS, FIRST_SEED)]
     assert "other code" not in (tmp_path / "table.md").read_text()
 
 
