@@ -51,6 +51,8 @@ def remember_algorithm(model: BaseAlgorithm, memory: Mapping[str, Any]) -> None:
     for name, state in memory["networks"].items():
         parameters[name] = to_tensors(state)
     for name, state in memory["optimizers"].items():
+        weights = [weight for group in recursive_getattr(model, name).param_groups for weight in group["params"]]
+        _require_optimizer_state(name, state, weights)
         parameters[name]["state"] = {int(i): to_tensors(entries) for i, entries in state.items()}
     model.set_parameters(parameters, device=model.device)
     for name, array in memory["tensors"].items():
@@ -60,6 +62,18 @@ def remember_algorithm(model: BaseAlgorithm, memory: Mapping[str, Any]) -> None:
     for name in _COUNTERS:
         if name in found:
             setattr(model, name, memory["counters"][name])
+
+
+def _require_optimizer_state(name: str, state: Mapping[str, Any], weights: list[torch.Tensor]) -> None:
+    """Optimisers write into these arrays without looking at their sizes."""
+    for i, entries in state.items():
+        if not (i.isdecimal() and int(i) < len(weights)):
+            raise AgentError(f"{name} has a state for the parameter {i!r}, of which there are {len(weights)}")
+        for entry, array in entries.items():
+            shape = () if entry == "step" else tuple(weights[int(i)].shape)
+            is_sound = isinstance(array, np.ndarray) and array.dtype.kind == "f" and bool(np.isfinite(array).all())
+            if not (is_sound and array.shape == shape and (not entry.endswith("sq") or bool((array >= 0).all()))):
+                raise AgentError(f"{name} has no sound {entry} of parameter {i}: expected finite floats, shape {shape}")
 
 
 def require_plain(where: str, value: object) -> None:

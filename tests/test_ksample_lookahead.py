@@ -38,6 +38,7 @@ from lookahead_rl.agents.lookahead.experience import Experience, Transitions
 from lookahead_rl.agents.lookahead.saving import space_from_plain, space_to_plain
 from lookahead_rl.agents.lookahead.targets import Evidence, lambda_advantages, temporal_differences
 from lookahead_rl.agents.lookahead.weights import candidate_weights, draw, lookahead_law
+from lookahead_rl.agents.storage import read_archive, write_archive
 from lookahead_rl.solvers.lookahead import lookahead_policy
 
 SMALL: dict[str, Any] = {
@@ -957,6 +958,22 @@ def test_what_is_masked_is_never_done(space: Any, by_method: bool, enumerate_up_
     assert all(torch.isfinite(tensor).all() for tensor in weights_of(model).values())
 
 
+@pytest.mark.parametrize("stopped_by", ["callback", "mask"])
+def test_a_rollout_cut_short_leaves_masks_and_transitions_right(stopped_by: str):
+    env = Masked(spaces.Discrete(5), in_info=True)
+    model = small(env).learn(64)
+    if stopped_by == "callback":
+        model.learn(64, callback=lambda seen, _: seen["self"].num_timesteps < 69, reset_num_timesteps=False)
+    else:
+        shown = env._shown
+        env._shown = lambda: (shown()[0], {"action_mask": np.zeros(5, bool)})
+        with pytest.raises(AgentError, match="forbids every value"):
+            model.learn(64, reset_num_timesteps=False)
+        env._shown = shown
+    model.learn(64, reset_num_timesteps=False)
+    assert env.violations == 0
+
+
 def test_predictions_respect_masks():
     model = small(Masked(spaces.MultiDiscrete([2, 3]), True)).learn(64)
     observation, mask = np.zeros(3, np.float32), np.array([0, 1, 1, 0, 1], bool)
@@ -1061,6 +1078,22 @@ def test_a_hostile_file_is_refused_without_running_it(tmp_path: Path, monkeypatc
     assert not Path("exploded").exists()
 
 
+@pytest.mark.parametrize("change", ["shape", "nan", "negative"])
+def test_optimiser_state_that_would_be_written_out_of_bounds_is_refused(change: str, tmp_path: Path):
+    model = small(gym.make("CartPole-v1")).learn(64)
+    model.save(tmp_path / "good.zip")
+    content = read_archive(tmp_path / "good.zip")
+    i, state = next(iter(content["memory"]["optimizers"]["policy.actor_optimizer"].items()))
+    state["exp_avg_sq"] = {
+        "shape": np.zeros(1, np.float32),
+        "nan": np.full_like(state["exp_avg_sq"], np.nan),
+        "negative": np.full_like(state["exp_avg_sq"], -1.0),
+    }[change]
+    write_archive(tmp_path / "bad.zip", content)
+    with pytest.raises(AgentError, match=rf"policy\.actor_optimizer has no sound exp_avg_sq of parameter {i}"):
+        KSampleLookahead.load(tmp_path / "bad.zip", device="cpu")
+
+
 def test_a_policy_is_not_written_without_its_algorithm(tmp_path: Path):
     with pytest.raises(AgentError, match=r"use KSampleLookahead\.save"):
         small(gym.make("CartPole-v1")).policy.save(str(tmp_path / "policy.pt"))
@@ -1095,6 +1128,8 @@ def test_a_space_that_cannot_be_written_is_refused():
     [
         ({"K": 0.5}, "K is 0.5; pass a real number of at least 1"),
         ({"K": float("nan")}, "K is nan"),
+        ({"K": "4"}, "K is '4'; pass a real number"),
+        ({"gamma": None}, "gamma is None; pass a number between 0 and 1"),
         ({"n_candidates": 0}, "n_candidates is 0; pass a whole number"),
         ({"n_candidates": 2.5}, "n_candidates is 2.5; pass a whole number"),
         ({"n_steps": 0}, "n_steps is 0; pass a whole number"),
@@ -1142,6 +1177,21 @@ class Broken(Counting):
         if self.count == 40 and self.what == "observation":
             observation = np.full(1, self.value, np.float32)
         return observation, reward, terminated, truncated, info
+
+
+class Distant(Counting):
+    """Counts in numbers that float32 cannot hold."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+    def step(self, action: Any):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation.astype(np.float64) + 1e200, reward, terminated, truncated, info
+
+
+def test_what_networks_would_see_as_infinite_is_named():
+    with pytest.raises(AgentError, match=r"the observation of environment 0 is not finite at step .*float32"):
+        small(Distant(True)).learn(64)
 
 
 @pytest.mark.parametrize("what", ["reward", "observation"])

@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast, final
 
@@ -166,12 +167,16 @@ class KSampleLookahead(BaseAlgorithm):
         optional = [name for name in ("n_steps", "evaluate_every") if vars(self)[name] is not None]
         for name in (*at_least_one, "advantage_epochs", "actor_epochs", *optional):
             value = vars(self)[name]
-            if not (np.isfinite(value) and value >= 1 and (name == "K" or value == int(value))):
+            is_finite = _is_number(value) and math.isfinite(value)
+            if not (is_finite and value >= 1 and (name == "K" or value == int(value))):
                 kind = "real" if name == "K" else "whole"
-                raise AgentError(f"{name} is {value}; pass a {kind} number of at least 1")
+                raise AgentError(f"{name} is {value!r}; pass a {kind} number of at least 1")
+            setattr(self, name, float(value) if name == "K" else int(value))
         for name in ("gamma", "gae_lambda", "exploration", "mutation"):
-            if not 0 <= vars(self)[name] <= 1:
-                raise AgentError(f"{name} is {vars(self)[name]}; pass a number between 0 and 1")
+            value = vars(self)[name]
+            if not (_is_number(value) and 0 <= value <= 1):
+                raise AgentError(f"{name} is {value!r}; pass a number between 0 and 1")
+            setattr(self, name, float(value))
         if self.target not in ("auto", "one-step", "lambda"):
             raise AgentError(f"target is {self.target!r}; choose 'auto', 'one-step' or 'lambda'")
         if self.target == "auto" and self.n_critics < 2:
@@ -270,18 +275,20 @@ class KSampleLookahead(BaseAlgorithm):
         env = cast("VecEnv", self.env)
         observations, masks = self._tensors(self._last_obs), self.policy.masks_to_tensor(self._last_masks)
         codes = self._explore(observations, masks)
+        # Until all of the step is known to be sound the environment stands where nothing is known; then it is reset.
+        self._last_obs = None
         new_obs, rewards, dones, infos = env.step(self.policy.actor.decode(codes))
         self.num_timesteps += env.num_envs
         self._require_finite("reward", rewards)
         self._require_finite("observation", new_obs)
+        self._last_masks = self._masks(
+            [env.unwrapped.reset_infos[i] if dones[i] else info for i, info in enumerate(infos)]
+        )
+        self._last_obs = cast("Any", new_obs)
         callback.update_locals(locals())
         if not callback.on_step():
             return None
         self._update_info_buffer(infos, dones)
-        self._last_obs = cast("Any", new_obs)
-        self._last_masks = self._masks(
-            [env.unwrapped.reset_infos[i] if dones[i] else info for i, info in enumerate(infos)]
-        )
         terminated = [
             done and not info.get("TimeLimit.truncated", False) for done, info in zip(dones, infos, strict=True)
         ]
@@ -342,12 +349,16 @@ class KSampleLookahead(BaseAlgorithm):
             for key, one in values.items():
                 self._require_finite(f"{name}[{key!r}]", one)
             return
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind != "f":
+            return
+        # Networks see float32, in which more is infinite.
+        unsound = ~(np.abs(values) <= np.finfo(np.float32).max)
+        if unsound.any():
             self._last_obs = None
-            i = int(np.argwhere(~np.isfinite(values))[0, 0])
+            i = int(np.argwhere(unsound)[0, 0])
             raise AgentError(
                 f"the {name} of environment {i} is not finite at step {self.num_timesteps // self.n_envs} "
-                f"({values[i]}); nothing was learnt from this rollout"
+                f"({values[i]}, in float32); nothing was learnt from this rollout"
             )
 
     # learning
@@ -699,6 +710,10 @@ class _Regression:
 def _with_suffix(path: str | Path) -> Path:
     path = Path(path)
     return path if path.suffix else path.with_suffix(".zip")
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real)
 
 
 def _filled(masks: list[Any]) -> NDArray[Any]:
