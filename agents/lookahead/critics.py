@@ -1,12 +1,12 @@
 """What the agent knows of values: V(s), and an ensemble of advantages A(s, a).
 
-The advantage of a row of digits starts from a sum, A(s, a) = f(W s + b + sum_j e_j(a_j)): each value of each digit has
-an embedding, and the layers above find how digits interact. A Box action enters as the vector in [-1, 1]. Members of
-the ensemble share nothing but their batch; all are evaluated by one batched product.
+The advantage of a row of digits starts from a sum, A(s, a) = f(W s + b + sum_j e_j(a_j; s)): each value of each digit
+has an embedding that is linear in the state, and the layers above find how digits interact. A Box action enters as the
+vector in [-1, 1]. Members of the ensemble share nothing but their batch; all are evaluated by batched products.
 
-V is the output of a network scaled and shifted to the returns' standard deviation and mean. When these change, the last
-layer changes with them so that V stays what it was (van Hasselt et al., Learning values across many orders of
-magnitude, NeurIPS 2016).
+V is the output of a network scaled and shifted to the returns' standard deviation and mean, A is scaled to that of its
+targets. When these change, the last layer changes with them so that V and A stay what they were (van Hasselt et al.,
+Learning values across many orders of magnitude, NeurIPS 2016).
 """
 
 # torch leaves many of its types open, which the strict mode would report at each use.

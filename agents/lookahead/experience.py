@@ -73,7 +73,7 @@ class Transitions:
 class Experience:
     """The last ``window`` rollouts.
 
-    Memory is reserved when the first rollout comes, and touched as it fills.
+    Memory is reserved when the first rollout comes: all of it on a GPU; on a CPU it is taken up as it fills.
     """
 
     def __init__(self, window: int) -> None:
