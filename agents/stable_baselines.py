@@ -286,7 +286,8 @@ def _require_environment(env: object, algorithm_class: type[BaseAlgorithm]) -> N
     if not isinstance(env, gym.Env | VecEnv):
         raise AgentError(
             f"{name} plays one agent's side of a Gymnasium environment (or of a VecEnv of stable-baselines3), not "
-            f"{type(env).__name__}; make one with gymnasium.make, not make_vec or pettingzoo"
+            f"{type(env).__name__}; make one with gymnasium.make, or put lookahead_rl.agents.vec_env."
+            "StableBaselinesVecEnv around what gymnasium.make_vec returns"
         )
     space = cast("Space", env.observation_space)
     if isinstance(space, spaces.Discrete) and int(space.n) > MAX_ONE_HOT:

@@ -7,6 +7,9 @@ saving. Hyperparameters are plain data: numbers, text, lists, dictionaries, and 
 # stable-baselines3 and torch leave many of their types open, which the strict mode would report at each use.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import copy
+import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -46,34 +49,89 @@ def algorithm_memory(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def remember_algorithm(model: BaseAlgorithm, memory: Mapping[str, Any]) -> None:
-    """Take over what :func:`algorithm_memory` of an algorithm with equal hyperparameters returned."""
+    """Take over what :func:`algorithm_memory` of an algorithm with equal hyperparameters returned.
+
+    Raises:
+        AgentError: A tensor is missing, unknown or not finite, or has another shape or dtype; or a counter is none.
+    """
     parameters: dict[str, Any] = model.get_parameters()
     for name, state in memory["networks"].items():
+        require_arrays(name, state, parameters[name])
         parameters[name] = to_tensors(state)
     for name, state in memory["optimizers"].items():
-        weights = [weight for group in recursive_getattr(model, name).param_groups for weight in group["params"]]
-        _require_optimizer_state(name, state, weights)
+        _require_optimizer_state(name, state, recursive_getattr(model, name))
         parameters[name]["state"] = {int(i): to_tensors(entries) for i, entries in state.items()}
     model.set_parameters(parameters, device=model.device)
     for name, array in memory["tensors"].items():
         if array is not None:
-            recursive_getattr(model, name).data = torch.from_numpy(array).to(model.device)
+            tensor = recursive_getattr(model, name)
+            require_arrays("the algorithm", {name: array}, {name: tensor})
+            tensor.data = torch.from_numpy(array).to(model.device)
     found = vars(model)
     for name in _COUNTERS:
         if name in found:
-            setattr(model, name, memory["counters"][name])
+            setattr(model, name, _checked_counter(name, memory["counters"][name], found[name]))
 
 
-def _require_optimizer_state(name: str, state: Mapping[str, Any], weights: list[torch.Tensor]) -> None:
-    """Optimisers write into these arrays without looking at their sizes."""
+def require_arrays(where: str, arrays: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse arrays that cannot take the place of ``tensors``, which may be on the meta device: sizes alone matter.
+
+    Raises:
+        AgentError: One is missing, unknown or not finite, or has another shape or dtype.
+    """
+    for name in sorted(arrays.keys() | tensors.keys()):
+        array, tensor = arrays.get(name), tensors.get(name)
+        if tensor is None or not _is_alike(array, tensor):
+            expected = "no such tensor" if tensor is None else _described(tensor)
+            raise AgentError(f"{name} of {where} is {_described(array)}; expected {expected}")
+        if not np.isfinite(cast("NDArray[Any]", array)).all():
+            raise AgentError(f"{name} of {where} is not finite; use an earlier file")
+
+
+def _is_alike(array: Any, like: Any) -> bool:
+    if not isinstance(like, torch.Tensor):
+        return type(array) is type(like)
+    return isinstance(array, np.ndarray) and _described(cast("NDArray[Any]", array)) == _described(like)
+
+
+def _described(tensor: Any) -> str:
+    if not isinstance(tensor, np.ndarray | torch.Tensor):
+        return "missing" if tensor is None else repr(tensor)
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+def _require_optimizer_state(name: str, state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Optimisers write into these arrays without looking at them."""
+    all_expected = _state_after_a_step(optimizer)
     for i, entries in state.items():
-        if not (i.isdecimal() and int(i) < len(weights)):
-            raise AgentError(f"{name} has a state for the parameter {i!r}, of which there are {len(weights)}")
-        for entry, array in entries.items():
-            shape = () if entry == "step" else tuple(weights[int(i)].shape)
-            is_sound = isinstance(array, np.ndarray) and array.dtype.kind == "f" and bool(np.isfinite(array).all())
-            if not (is_sound and array.shape == shape and (not entry.endswith("sq") or bool((array >= 0).all()))):
-                raise AgentError(f"{name} has no sound {entry} of parameter {i}: expected finite floats, shape {shape}")
+        expected = all_expected.get(i)
+        if expected is None:
+            raise AgentError(f"{name} has a state for the parameter {i!r}, which {type(optimizer).__name__} has not")
+        for entry in sorted(entries.keys() | expected.keys()):
+            array, like = entries.get(entry), expected.get(entry)
+            is_known = entry in entries and entry in expected and _is_alike(array, like)
+            numbers = np.asarray(array) if is_known else np.array(np.nan)
+            is_signed = entry != "step" and "sq" not in entry
+            if not (np.isfinite(numbers).all() and (is_signed or (numbers >= 0).all())):
+                wanted = f"finite {_described(like)}" if entry in expected else "none"
+                raise AgentError(f"{name} has no sound {entry} of parameter {i}: expected {wanted}")
+
+
+def _state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+    """What the optimiser keeps of each parameter, found by a step of its copy."""
+    stepped = copy.deepcopy(optimizer)
+    for weight in (weight for group in stepped.param_groups for weight in group["params"]):
+        weight.grad = torch.zeros_like(weight)
+    stepped.step()
+    return {str(i): entries for i, entries in stepped.state_dict()["state"].items()}
+
+
+def _checked_counter(name: str, value: Any, like: Any) -> int | float:
+    """A count below 2^63, or a finite number where ``like`` is one."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not (is_number and (isinstance(like, float) or (isinstance(value, int) and 0 <= value < 2**63))):
+        raise AgentError(f"{name} is {value!r}; expected {'a finite number' if isinstance(like, float) else 'a count'}")
+    return value
 
 
 def require_plain(where: str, value: object) -> None:
@@ -100,12 +158,22 @@ def is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def activation(name: object) -> type[torch.nn.Module]:
-    """The module of torch.nn of that name."""
-    found = vars(torch.nn).get(str(name))
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise AgentError(f"policy_kwargs['activation_fn'] is {name!r}; name a module of torch.nn, such as 'ReLU'")
-    return found
+def activation(given: object) -> type[torch.nn.Module]:
+    """The module of torch.nn of that name, or the module itself.
+
+    Raises:
+        AgentError: It is neither, or is not made without arguments.
+    """
+    found = vars(torch.nn).get(given) if isinstance(given, str) else given
+    if isinstance(found, type) and issubclass(found, torch.nn.Module):
+        parameters = inspect.signature(found).parameters.values()
+        optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if all(one.default is not one.empty or one.kind in optional for one in parameters):
+            return found
+    raise AgentError(
+        f"policy_kwargs['activation_fn'] is {given!r}; pass a module of torch.nn that is made without arguments, or "
+        "its name, such as 'ReLU'"
+    )
 
 
 def to_arrays(value: Any) -> Any:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..models._checks import plain_array, real_array, unit_number, whole_number
+from ..models.generators import as_generator
 
 FloatArray = NDArray[np.float64]
 N_RESAMPLES = 2000
@@ -54,14 +55,15 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
 
 def interquartile_mean_interval(
-    scores: ArrayLike, rng: np.random.Generator, *, confidence: float = 0.95, n_resamples: int = N_RESAMPLES
+    scores: ArrayLike, rng: np.random.Generator | int, *, confidence: float = 0.95, n_resamples: int = N_RESAMPLES
 ) -> Interval:
     """The interquartile mean of scores (n_runs, n_tasks) with its stratified bootstrap interval.
 
     Raises:
-        ValueError: As for :func:`interquartile_mean`; fewer than two runs; ``confidence`` is not in [0, 1].
+        ValueError: As for :func:`interquartile_mean`; fewer than two runs; ``confidence`` is not in [0, 1]; ``rng`` is
+            neither a Generator nor a seed.
     """
-    runs = _several("scores", scores)
+    runs, rng = _several("scores", scores), as_generator(rng)
 
     def statistic(drawn: FloatArray) -> FloatArray:
         return _middle_mean(drawn.reshape(len(drawn), -1))
@@ -86,7 +88,7 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
 def probability_of_improvement_interval(
     x: ArrayLike,
     y: ArrayLike,
-    rng: np.random.Generator,
+    rng: np.random.Generator | int,
     *,
     confidence: float = 0.95,
     n_resamples: int = N_RESAMPLES,
@@ -94,8 +96,10 @@ def probability_of_improvement_interval(
     """The probability of improvement with its stratified bootstrap interval; runs of both are drawn anew.
 
     Raises:
-        ValueError: As for :func:`probability_of_improvement`; fewer than two runs; ``confidence`` is not in [0, 1].
+        ValueError: As for :func:`probability_of_improvement`; fewer than two runs; ``confidence`` is not in [0, 1];
+            ``rng`` is neither a Generator nor a seed.
     """
+    rng = as_generator(rng)
     ours, theirs = _same_tasks(_several("x", x), _several("y", y))
     drawn = _wins(_resample(ours, rng, n_resamples), _resample(theirs, rng, n_resamples))
     return _percentiles(_wins(ours[None], theirs[None]), drawn, confidence)
@@ -123,8 +127,11 @@ def _middle_mean(scores: FloatArray) -> FloatArray:
 
 def _wins(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     """Probability of improvement (b,) of runs (b, n, tasks) over runs (b, m, tasks)."""
-    x, y = ours[:, :, None], theirs[:, None, :]
-    return ((x > y) + 0.5 * (x == y)).mean(axis=(1, 2, 3))
+    total = np.zeros(len(ours))
+    # One run of ours at a time: all pairs at once would take memory quadratic in the number of runs.
+    for x in ours.transpose(1, 0, 2):
+        total += (x[:, None] > theirs).sum(axis=(1, 2)) + 0.5 * (x[:, None] == theirs).sum(axis=(1, 2))
+    return total / (ours.shape[1] * theirs.shape[1] * ours.shape[2])
 
 
 def _resample(runs: FloatArray, rng: np.random.Generator, n_resamples: int) -> FloatArray:

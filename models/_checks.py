@@ -88,7 +88,9 @@ def require_positive(name: str, count: int, what: str) -> None:
 def require_room(what: str, needed: int, max_bytes: int, remedy: str) -> None:
     """Raise where ``what`` would need more than ``max_bytes``; to be asked before anything is allocated."""
     if needed > max_bytes:
-        raise ModelError(f"{what} needs up to {needed:,} bytes, more than max_bytes = {max_bytes:,}; {remedy}")
+        # Python writes no number of more than 4,300 digits.
+        amount = f"{needed:,}" if needed < 2**63 else "2^63 or more"
+        raise ModelError(f"{what} needs up to {amount} bytes, more than max_bytes = {max_bytes:,}; {remedy}")
 
 
 def whole_number(name: str, value: object, least: int) -> int:

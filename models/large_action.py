@@ -116,7 +116,7 @@ class LargeActionMDP(Immutable):
         set_field(self, "value", _values(self.value, self.n_states))
         set_field(self, "rho", initial_distribution(self.rho, self.n_states))
         set_field(self, "deceptive", flag("deceptive", self.deceptive))
-        _require_action_kind(self.actions, self.n_actions)
+        _require_action_kind(self.actions, self.base, self.n_digits)
 
     @property
     def n_states(self) -> int:
@@ -185,15 +185,18 @@ class LargeActionMDP(Immutable):
         """The digits (n, d) of actions given by index (n,), most significant first.
 
         Raises:
-            ModelError: There are more actions than int64 has numbers, or an index is out of range.
+            ModelError: There are more actions than int64 has numbers, or indices are not whole numbers (n,) in range.
         """
         if self.n_actions > MOST_WORDS:
             raise ModelError(f"{self.base}^{self.n_digits} actions have indices beyond int64; pass their digits (n, d)")
-        outside = (indices < 0) | (indices >= self.n_actions)
+        codes = plain_array("actions", indices)
+        if codes.ndim != 1 or codes.dtype.kind not in "iu":
+            raise ModelError(f"actions has dtype {codes.dtype} and shape {codes.shape}; pass integers (n,)")
+        outside = (codes < 0) | (codes >= self.n_actions)
         if outside.any():
             i = int(np.argmax(outside))
-            raise ModelError(f"actions[{i}] is {indices[i]}; actions run from 0 to {self.n_actions - 1}")
-        return indices[:, None] // place_values(self.base, self.n_digits) % self.base
+            raise ModelError(f"actions[{i}] is {codes[i]}; actions run from 0 to {self.n_actions - 1}")
+        return codes.astype(np.int64, copy=False)[:, None] // place_values(self.base, self.n_digits) % self.base
 
     @property
     def optimal_value(self) -> float:
@@ -225,8 +228,9 @@ class LargeActionMDP(Immutable):
             ModelError: The result would be larger; nothing has been allocated then.
         """
         S, H, N = self.n_states, self.horizon, self.n_actions
+        count = _count_in_words(self.base, self.n_digits)
         remedy = "nothing needs it written out: the optimum is the model's value, any policy is audited without"
-        require_room(f"a table of {N:,} actions", 8 * S * N * (S + H), max_bytes, remedy)
+        require_room(f"a table of {count} actions", 8 * S * N * (S + H), max_bytes, remedy)
         states, digits = np.repeat(np.arange(S), N), np.tile(self.digits_of(np.arange(N)), (S, 1))
         P = np.full((S * N, S), self.slip / S)
         P[np.arange(S * N), self.next_states(states, digits)] += 1.0 - self.slip
@@ -351,10 +355,16 @@ def _values(value: ArrayLike, n_states: int) -> FloatArray:
     return frozen(array)
 
 
-def _require_action_kind(actions: object, n_actions: int) -> None:
+def _count_in_words(base: int, n_digits: int) -> str:
+    """The number of actions, as a power where it has no index: Python writes no number of more than 4,300 digits."""
+    return f"{base**n_digits:,}" if base**n_digits <= MOST_WORDS else f"{base}^{n_digits}"
+
+
+def _require_action_kind(actions: object, base: int, n_digits: int) -> None:
     if actions not in ("digits", "index"):
         raise ModelError(f'actions is {cast("str", actions)!r}; pass "digits" or "index"')
-    if actions == "index" and n_actions > MOST_INDICES:
+    if actions == "index" and base**n_digits > MOST_INDICES:
         raise ModelError(
-            f'actions is "index", but there are {n_actions:,} of them; indices go up to {MOST_INDICES:,}: use "digits"'
+            f'actions is "index", but there are {_count_in_words(base, n_digits)} of them; indices go up to '
+            f'{MOST_INDICES:,}: use "digits"'
         )

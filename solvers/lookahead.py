@@ -59,6 +59,7 @@ from ..models._checks import (
     unit_number,
     whole_number,
 )
+from ..models.generators import as_generator
 from .solution import FloatArray, IntArray
 
 Ties = Literal["samples", "order"]
@@ -317,7 +318,7 @@ def compositions_needed(p: float, K: float, delta: float) -> int:
 # ------------------------------------------------------------------------------------------------ the sampled operator
 
 
-def best_of_k(sampler: Sampler, scorer: Scorer, K: int, rng: np.random.Generator) -> NDArray[Any]:
+def best_of_k(sampler: Sampler, scorer: Scorer, K: int, rng: np.random.Generator | int) -> NDArray[Any]:
     """One draw of L_K pi in each of n states, for any policy that can be sampled and any action values.
 
     Ties go to the first of the draws that attain the maximum, which for independent draws has the law of "samples":
@@ -327,17 +328,17 @@ def best_of_k(sampler: Sampler, scorer: Scorer, K: int, rng: np.random.Generator
         sampler: ``sampler(K, rng)`` draws K independent actions in each state, (n, K, ...); see :func:`sampler_of`.
         scorer: ``scorer(actions)`` gives their action values (n, K); see :func:`scorer_of`.
         K: Number of draws, a whole number >= 1; n K actions are held at once.
-        rng: Where the randomness comes from.
+        rng: A seed, or where the randomness comes from.
 
     Returns:
         Actions (n, ...), of the sampler's dtype.
 
     Raises:
         ModelError: K is not a whole number >= 1; the sampler did not return K actions a state, or the scorer not one
-            number for each; or naming the state and draw whose action value is nan.
+            number for each; naming the state and draw whose action value is nan; or ``rng`` is neither.
     """
     n_draws = whole_number("K", K, 1)
-    actions = sampler(n_draws, rng)
+    actions = plain_array("sampler(K, rng)", sampler(n_draws, as_generator(rng)))
     if actions.ndim < 2 or actions.shape[1] != n_draws:
         raise ModelError(f"sampler(K, rng) returned shape {actions.shape}; expected (n, K, ...) with K = {n_draws}")
     values = _numbers("scorer(actions)", scorer(actions))
@@ -370,11 +371,21 @@ def scorer_of(q: ArrayLike) -> Scorer:
     """The scorer of action values (n, A) for actions (n, m) among 0, ..., A - 1.
 
     Raises:
-        ModelError: Naming the entry of q that is nan.
+        ModelError: Naming the entry of q that is nan; the scorer: where actions are not such numbers.
     """
     values = _numbers("q", q)
     _require_matrix("q", values)
-    return lambda actions: np.take_along_axis(values, actions, axis=1)
+
+    def score(actions: NDArray[Any]) -> FloatArray:
+        n, A = values.shape
+        if actions.ndim != 2 or len(actions) != n or actions.dtype.kind not in "iu":
+            raise ModelError(f"actions has dtype {actions.dtype} and shape {actions.shape}; pass integers ({n}, m)")
+        bad = (actions < 0) | (actions >= A)
+        if bad.any():
+            raise ModelError(f"{entry('actions', first(bad))} is {actions[bad][0]}; actions run from 0 to {A - 1}")
+        return np.take_along_axis(values, actions, axis=1)
+
+    return score
 
 
 # ------------------------------------------------------------------------------------------------ checks

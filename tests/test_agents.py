@@ -56,6 +56,7 @@ CASES = {
         kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "advantage_epochs": 2, **SMALL}}
     ),
     "LSVI-v0": Case(realizable, {"budget": 300}),
+    "LSVIUCB-v0": Case(lambda: gym.make("LinearMDP-v0", horizon=3)),
     "MinimaxQ-v0": Case(game, side="player_0"),
     "NashPlanner-v0": Case(game, side="player_0"),
     "PPO": Case(kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "n_epochs": 2, **SMALL}}),
@@ -64,6 +65,7 @@ CASES = {
     "SparseSampling-v0": Case(realizable, {"budget": 300}),
     "TensorPlan-v0": Case(realizable, {"budget": 300}),
     "UCT-v0": Case(realizable, {"budget": 300}),
+    "UCBVI-v0": Case(lambda: gym.make("DeepSea-v0"), {"reward_range": [-0.01, 1.0]}),
     "UniformGame-v0": Case(game, side="player_0"),
 }
 
@@ -295,7 +297,7 @@ def test_a_file_is_refused_for_other_spaces_and_other_kinds(case: tuple[str, Cas
         ("SAC", lambda: gym.make("FrozenLake-v1"), r"SAC refuses .*only supports .*Box"),
         ("PPO", game, "PPO plays one agent's side of a Gymnasium environment"),
         ("PPO", lambda: "FrozenLake-v1", "not str; make one with gymnasium.make"),
-        ("PPO", lambda: gym.make_vec("CartPole-v1", num_envs=2), "gymnasium.make, not make_vec"),
+        ("PPO", lambda: gym.make_vec("CartPole-v1", num_envs=2), "StableBaselinesVecEnv around what"),
         (
             "PPO",
             lambda: gym.make("LinearMDP-v0", n_states=10**9, observation="state"),

@@ -77,7 +77,7 @@ class Odd(gym.Env[Any, Any]):
 
     def __init__(self, action_space: Any, observation_space: Any = None) -> None:
         self.action_space = action_space
-        self.observation_space = observation_space or spaces.Box(-1, 1, (1,))
+        self.observation_space = spaces.Box(-1, 1, (1,)) if observation_space is None else observation_space
 
     def reset(self, *, seed: int | None = None, options: Any = None):
         return self.observation_space.sample(), {}
@@ -1094,6 +1094,90 @@ def test_optimiser_state_that_would_be_written_out_of_bounds_is_refused(change: 
         KSampleLookahead.load(tmp_path / "bad.zip", device="cpu")
 
 
+@pytest.fixture(scope="module")
+def good_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("files") / "good.zip"
+    small(gym.make("CartPole-v1")).learn(64).save(path)
+    return path
+
+
+def hyperparameter(name: str, value: Any) -> Any:
+    return lambda content: content["hyperparameters"].update({name: value})
+
+
+def counter(name: str, value: Any) -> Any:
+    return lambda content: content["memory"]["counters"].update({name: value})
+
+
+def tensor(change: Any) -> Any:
+    def edit(content: Any) -> None:
+        networks = content["memory"]["networks"]["policy"]
+        networks["actor.bias"] = change(networks["actor.bias"])
+
+    return edit
+
+
+def action_space(**plain: Any) -> Any:
+    return lambda content: content.update(action_space=plain)
+
+
+def of_the_optimiser(change: Any) -> Any:
+    return lambda content: change(next(iter(content["memory"]["optimizers"]["policy.actor_optimizer"].values())))
+
+
+def tally(value: Any) -> Any:
+    return lambda content: content["memory"]["tensors"].update({"evidence.tally": value})
+
+
+HOSTILE = {
+    "nan": (tensor(lambda bias: bias * np.nan), "actor.bias of the policy is not finite"),
+    "float64": (tensor(lambda bias: bias + np.float64(1e300)), "actor.bias of the policy is float64"),
+    "no tensor": (tensor(lambda bias: None), "actor.bias of the policy is missing"),
+    "no exp_avg": (of_the_optimiser(lambda state: state.pop("exp_avg")), "no sound exp_avg of parameter"),
+    "step": (of_the_optimiser(lambda state: state["step"].fill(-1.0)), "no sound step of parameter"),
+    "net_arch": (hyperparameter("policy_kwargs", {"net_arch": [10**6, 10**6]}), r"expected float32 of .*1000000\)"),
+    "n_critics": (hyperparameter("n_critics", 10**9), r"expected float32 of shape \(1000000000, "),
+    "digits": (action_space(kind="MultiBinary", n=[10**12]), "actions have 1000000000000 digits"),
+    "actions": (action_space(kind="Discrete", n=10**12, start=0, dtype="int64"), r"shape \(1, 1000000000000\)"),
+    "tensorboard_log": (hyperparameter("tensorboard_log", "chosen"), "hyperparameters tensorboard_log are none that"),
+    "num_timesteps": (counter("num_timesteps", -1), "num_timesteps is -1; expected a count"),
+    "_n_updates": (counter("_n_updates", 0.5), "_n_updates is 0.5; expected a count"),
+    "progress": (counter("_current_progress_remaining", np.nan), "_current_progress_remaining is nan"),
+    "n_envs": (lambda content: content.update(n_envs=0), "n_envs is 0"),
+    "tally": (tally(np.zeros(2)), r"evidence.tally of the algorithm is float64 of shape \(2,\)"),
+    "nan tally": (tally(np.full(3, np.nan)), "evidence.tally of the algorithm is not finite"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_file_that_says_what_no_algorithm_wrote_is_refused(what: str, good_file: Path, tmp_path: Path):
+    change, message = HOSTILE[what]
+    content = read_archive(good_file)
+    change(content)
+    write_archive(tmp_path / "bad.zip", content)
+    with pytest.raises(AgentError, match=message):
+        KSampleLookahead.load(tmp_path / "bad.zip", device="cpu")
+
+
+def test_a_model_loaded_without_an_environment_says_that_it_cannot_learn(good_file: Path):
+    model = KSampleLookahead.load(good_file, device="cpu")
+    with pytest.raises(AgentError, match=r"no environment to learn on; call set_env"):
+        model.learn(32)
+    model.set_env(gym.make("CartPole-v1"))
+    model.learn(32)
+
+
+def test_activations_are_given_by_name_or_class_and_layers_as_any_sequence(tmp_path: Path):
+    by_name, by_class = (
+        small(gym.make("CartPole-v1"), policy_kwargs={"net_arch": arch, "activation_fn": activation})
+        for arch, activation in (((8, 8), "Tanh"), ([8, 8], torch.nn.Tanh))
+    )
+    assert equal(weights_of(by_name), weights_of(by_class))
+    assert isinstance(by_name.policy.actor.trunk[1], torch.nn.Tanh)
+    by_name.save(tmp_path / "model")
+    assert equal(weights_of(KSampleLookahead.load(tmp_path / "model", device="cpu")), weights_of(by_name))
+
+
 def test_a_policy_is_not_written_without_its_algorithm(tmp_path: Path):
     with pytest.raises(AgentError, match=r"use KSampleLookahead\.save"):
         small(gym.make("CartPole-v1")).policy.save(str(tmp_path / "policy.pt"))
@@ -1105,6 +1189,7 @@ def test_a_policy_is_not_written_without_its_algorithm(tmp_path: Path):
     [
         *DIGITS,
         spaces.Discrete(3, start=-1),
+        spaces.Discrete(4, dtype=np.int32),
         spaces.Box(np.array([0.0, -np.inf]), np.array([1.0, np.inf]), dtype=np.float64),
         spaces.Box(0, 255, (3, 4, 4), np.uint8),
         spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(-1, 1, (2,))}),
@@ -1141,7 +1226,18 @@ def test_a_space_that_cannot_be_written_is_refused():
         ({"gae_lambda": float("nan")}, "gae_lambda is nan"),
         ({"target": "best"}, "target is 'best'; choose"),
         ({"n_critics": 1}, "n_critics has to be at least 2"),
+        ({"enumerate_up_to": 2.5}, "enumerate_up_to is 2.5; pass a whole number"),
         ({"policy_kwargs": {"net_arch": {"qf": [8]}}}, "they are pi, vf and af"),
+        ({"policy_kwargs": {"net_arch": [8, 0]}}, r"net_arch for pi is \[8, 0\]; pass whole numbers"),
+        ({"policy_kwargs": {"net_arch": {"vf": [2.5]}}}, r"net_arch for vf is \[2.5\]"),
+        ({"policy_kwargs": {"net_arch": 8}}, "net_arch for pi is 8"),
+        ({"policy_kwargs": {"activation_fn": "Tan"}}, "activation_fn'] is 'Tan'; pass a module of torch.nn"),
+        ({"policy_kwargs": {"activation_fn": "Linear"}}, "made without arguments"),
+        ({"policy_kwargs": {"n_critics": 2}}, "n_critics stands in policy_kwargs; pass it to KSampleLookahead"),
+        ({"policy_kwargs": {"layers": [8]}}, "policy_kwargs has 'layers', but MlpPolicy takes activation_fn"),
+        ({"policy_kwargs": {"initial_value": np.inf}}, "initial_value is inf; pass a finite number"),
+        ({"policy_kwargs": {"optimizer_class": "Adam"}}, "optimizer_class is 'Adam'; pass a class"),
+        ({"policy_kwargs": [64]}, r"policy_kwargs is \[64\]; pass a dictionary"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason(changes: dict[str, Any], message: str):
@@ -1157,9 +1253,131 @@ def test_advantages_without_hidden_layers_are_refused_in_a_box_alone():
 
 def test_an_action_space_without_an_actor_is_named():
     unbounded = spaces.Box(np.array([0.0, -np.inf]), np.ones(2), dtype=np.float64)
-    for space in (spaces.Tuple([spaces.Discrete(2)]), spaces.Box(0, 5, (2,), np.int64), unbounded):
+    too_wide, empty = spaces.Box(-1e308, 1e308, dtype=np.float64), spaces.Box(-1, 1, (0,))
+    for space in (spaces.Tuple([spaces.Discrete(2)]), spaces.Box(0, 5, (2,), np.int64), unbounded, too_wide, empty):
         with pytest.raises(AgentError, match=rf"actions are in {space.__class__.__name__}.*Discrete, MultiDiscrete"):
             small(Odd(space))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3, start=1),
+        spaces.MultiDiscrete([[2, 3], [2, 2]]),
+        spaces.MultiDiscrete([2, 3], start=[1, 0]),
+        spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (0,)),
+        spaces.Tuple([spaces.Discrete(2)]),
+        spaces.Text(3),
+        spaces.Dict({"a": spaces.Text(3)}),
+        spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)})}),
+    ],
+    ids=str,
+)
+def test_observations_that_cannot_be_read_are_named(space: Any):
+    with pytest.raises(AgentError, match=r"(?s)observations are in .*; KSampleLookahead reads"):
+        small(Odd(spaces.Discrete(2), space))
+
+
+@pytest.mark.parametrize(
+    ("policy", "space", "message"),
+    [
+        ("MultiInputPolicy", spaces.Box(-1, 1, (2,)), "use MlpPolicy or CnnPolicy, not MultiInputPolicy"),
+        ("MlpPolicy", spaces.Dict({"a": spaces.Discrete(2)}), "use MultiInputPolicy, not MlpPolicy"),
+        ("CnnPolicy", spaces.Box(-1, 1, (2,)), "holds no images"),
+    ],
+)
+def test_a_policy_for_other_observations_is_refused(policy: str, space: Any, message: str):
+    with pytest.raises(AgentError, match=message):
+        KSampleLookahead(policy, Odd(spaces.Discrete(2), space), **SMALL)
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.MultiDiscrete([3, 2]), spaces.Box(-1, 1, (2,))], ids=str)
+def test_no_action_is_drawn_from_a_law_of_nan(space: Any):
+    model = small(Odd(space))
+    next(parameter for name, parameter in model.policy.actor.named_parameters() if "bias" in name).data.fill_(np.nan)
+    for deterministic in (True, False):
+        with pytest.raises(AgentError, match="the policy's law is not finite"):
+            model.predict(np.zeros(1, np.float32), deterministic=deterministic)
+    with pytest.raises(AgentError, match="the policy's law is not finite"):
+        model.learn(32)
+
+
+class Rich(Counting):
+    """Pays so much that returns overflow, after 64 steps."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+        self.count, self.most = 0, 3e38
+
+    def step(self, action: Any):
+        self.count += 1
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward if self.count <= 64 else self.most, terminated, truncated, info
+
+
+@pytest.mark.parametrize("target", ["one-step", "lambda", "auto"])
+def test_rewards_that_overflow_are_named_and_the_last_good_networks_kept(target: Any):
+    env = Rich()
+    model = small(env, target=target, buffer_size=64).learn(64)
+    before, optimizer = weights_of(model), model.policy.value_optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    kept, tally = model.experience.rows(torch.arange(64)), model.evidence.tally.clone()
+    with pytest.raises(AgentError, match=r"network overflowed float32 by step 96 .*scale rewards"):
+        model.learn(32, reset_num_timesteps=False)
+    assert equal(weights_of(model), before)
+    assert torch.equal(model.policy.value_optimizer.state_dict()["state"][0]["exp_avg"], optimizer)
+    assert torch.equal(model.evidence.tally, tally)
+    # The oldest rollout was overwritten; nothing of the one that failed is left.
+    assert model.experience.size == 32
+    assert torch.equal(model.experience.newest()[0].rewards.flatten(), kept.rewards[32:])
+    env.most = 1.0
+    model.learn(64, reset_num_timesteps=False)
+    assert not equal(weights_of(model), before)
+    assert all(torch.isfinite(tensor).all() for tensor in weights_of(model).values())
+
+
+MASKS = {
+    "one for two": (np.ones(5, bool), "there are 1 action masks for 2 observations"),
+    "three for two": (np.ones((3, 5), bool), "there are 3 action masks for 2 observations"),
+    "logits": (np.zeros((2, 5)) - 1.0, "action masks hold float64"),
+    "nan": (np.full((2, 5), np.nan), "action masks hold float64"),
+    "twos": (np.full((2, 5), 2), "action masks hold int64 such as"),
+    "ragged": ([[1, 1], [1, 1, 1]], "action masks have different lengths"),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_masks_that_are_no_masks_are_refused(kind: str):
+    model = small(Masked(spaces.MultiDiscrete([2, 3]), True))
+    masks, message = MASKS[kind]
+    with pytest.raises(AgentError, match=message):
+        model.predict(np.zeros((2, 3), np.float32), action_masks=masks)
+
+
+class MaskedByAttribute(Masked):
+    action_masks = np.ones(5, bool)
+
+
+class Forgetful(Masked):
+    """Gives masks for three steps."""
+
+    def _shown(self):
+        observation, info = super()._shown()
+        return observation, info if self.t < 3 else {}
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (lambda: Masked(spaces.Discrete(5), False), "environment 1 gives no action mask"),
+        (lambda: Forgetful(spaces.Discrete(5), True), "environment 1 gives no action mask"),
+        (lambda: MaskedByAttribute(spaces.Discrete(5), True), "is no method of the environment"),
+    ],
+)
+def test_an_environment_without_its_mask_is_named(second: Any, message: str):
+    first = MaskedByAttribute if "method" in message else Masked
+    with pytest.raises(AgentError, match=message):
+        small(DummyVecEnv([lambda: first(spaces.Discrete(5), True), second])).learn(64)
 
 
 class Broken(Counting):

@@ -600,3 +600,21 @@ def test_what_cannot_be_audited_is_refused():
             audit(model.target, env, **arguments)
     with pytest.raises(ModelError, match=r"has no LargeActionMDP; audit\(policy, env\)"):
         simulated_audit(Fixed(model, 0), gym.make("RandomMDP-v0"))
+
+
+def test_models_of_any_number_of_digits_are_told():
+    """Python writes no number of more than 4,300 digits."""
+    model = large_action_mdp(2, 10, 5000, 3, 0)
+    assert "5000" in repr(model)
+    with pytest.raises(ModelError, match=r"a table of 10\^5000 actions needs up to 2\^63 or more bytes"):
+        model.to_tabular()
+    with pytest.raises(ModelError, match=r"there are 10\^5000 of them"):
+        large_action_mdp(2, 10, 5000, 3, 0, actions="index")
+    with pytest.raises(ModelError, match=r"2\^63 or more bytes.*lower base"):
+        large_action_mdp(2, 10, 5000, 3, 0, transition_digits=5000)
+
+
+@pytest.mark.parametrize("indices", [np.array([1.5]), np.array([[1]]), np.array(["1"])])
+def test_indices_that_are_no_whole_numbers_are_refused(indices: np.ndarray):
+    with pytest.raises(ModelError, match=r"actions has dtype .* and shape .*; pass integers \(n,\)"):
+        large_action_mdp(2, 10, 3, 3, 0).digits_of(indices)

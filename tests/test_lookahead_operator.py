@@ -465,3 +465,17 @@ def test_arguments_are_left_alone() -> None:
     lookahead.lookahead_policy(pi, q, 3)
     np.testing.assert_array_equal(pi, kept[0])
     np.testing.assert_array_equal(q, kept[1])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scorer", "rng", "message"),
+    [
+        (lambda m, _: 5, lambda a: a, 0, r"sampler\(K, rng\) returned shape \(\)"),
+        (lambda m, _: np.full((1, m), 7), scorer_of([[0.0, 1.0]]), 0, r"actions\[0, 0\] is 7; actions run from 0 to 1"),
+        (lambda m, _: np.full((1, m), 0.5), scorer_of([[0.0, 1.0]]), 0, "actions has dtype float64"),
+        (sampler_of([[0.5, 0.5]]), scorer_of([[0.0, 1.0]]), "zero", "rng is 'zero'"),
+    ],
+)
+def test_what_is_no_sampler_scorer_or_rng_is_named(sampler, scorer, rng, message):
+    with pytest.raises(ModelError, match=message):
+        best_of_k(sampler, scorer, 3, rng)

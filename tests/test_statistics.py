@@ -1,6 +1,7 @@
 """Promises of the statistics of comparisons: known values, brute force, scipy as the second method."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -127,3 +128,20 @@ def test_intervals_are_the_same_from_the_same_generator():
 def test_bad_scores_are_refused_with_a_remedy(call, message: str):
     with pytest.raises(ValueError, match=message):
         call(np.random.default_rng(0))
+
+
+def test_the_memory_of_an_improvement_interval_is_linear_in_the_runs():
+    x, y = np.random.default_rng(0).normal(size=(2, 400, 1))
+    tracemalloc.start()
+    probability_of_improvement_interval(x, y, np.random.default_rng(1), n_resamples=50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * 400 * 8 * 20
+
+
+def test_randomness_is_a_generator_or_a_seed():
+    runs = np.arange(6.0).reshape(3, 2)
+    assert interquartile_mean_interval(runs, 3) == interquartile_mean_interval(runs, np.random.default_rng(3))
+    for interval in (interquartile_mean_interval, lambda x, rng: probability_of_improvement_interval(x, x, rng)):
+        with pytest.raises(ValueError, match="rng is"):
+            interval(runs, np.random.RandomState(0))

@@ -49,7 +49,11 @@ class Actor(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, features: Tensor, n: int, masks: Tensor | None = None) -> Tensor:
-        """``n`` codes for each state: (B, n, width)."""
+        """``n`` codes for each state: (B, n, width).
+
+        Raises:
+            AgentError: The law is not finite.
+        """
 
     @abstractmethod
     def uniform(self, codes: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -65,7 +69,11 @@ class Actor(nn.Module, ABC):
 
     @abstractmethod
     def mode(self, features: Tensor, masks: Tensor | None = None) -> Tensor:
-        """The first most likely value of each digit in turn, or the mean: (B, width)."""
+        """The first most likely value of each digit in turn, or the mean: (B, width).
+
+        Raises:
+            AgentError: The law is not finite.
+        """
 
     @abstractmethod
     def log_prob(self, features: Tensor, codes: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -104,18 +112,18 @@ class DigitActor(Actor):
         self.embedding = nn.Parameter(0.1 * torch.randn(self.width - 1, largest, hidden))
         self.weight = nn.Parameter(0.01 * torch.randn(self.width, hidden, largest))
         self.bias = nn.Parameter(torch.zeros(self.width, largest))
-        padded = torch.arange(largest) < torch.tensor(self.nvec)[:, None]
-        self.register_buffer("exists", padded, persistent=False)
-        self.register_buffer("places", padded.flatten().nonzero().squeeze(1), persistent=False)
+        places = [torch.arange(n) + j * largest for j, n in enumerate(self.nvec)]
+        self.register_buffer("exists", torch.arange(largest) < torch.tensor(self.nvec)[:, None], persistent=False)
+        self.register_buffer("places", torch.cat(places), persistent=False)
 
     def sample(self, features: Tensor, n: int, masks: Tensor | None = None) -> Tensor:
         """See :class:`Actor`."""
         allowed, trunk = self._allowed(masks), self.trunk(features)
-        codes, hidden = [draw(self._logits(trunk, 0, allowed).softmax(-1), n)], trunk[:, None]
+        codes, hidden = [draw(require_law(self._logits(trunk, 0, allowed).softmax(-1)), n)], trunk[:, None]
         for j in range(1, self.width):
             hidden = hidden + self.embedding[j - 1][codes[-1]]
             logits = self._logits(hidden, j, None if allowed is None else allowed[:, None])
-            codes.append(draw(logits.softmax(-1), 1).squeeze(-1))
+            codes.append(draw(require_law(logits.softmax(-1)), 1).squeeze(-1))
         return torch.stack(codes, dim=-1)
 
     def uniform(self, codes: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -133,7 +141,9 @@ class DigitActor(Actor):
         for j in range(self.width):
             if j > 0:
                 hidden = hidden + self.embedding[j - 1][codes[-1]]
-            codes.append(self._logits(hidden, j, allowed).argmax(-1))
+            logits = self._logits(hidden, j, allowed)
+            require_law(logits.softmax(-1))
+            codes.append(logits.argmax(-1))
         return torch.stack(codes, dim=-1)
 
     def log_prob(self, features: Tensor, codes: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -200,7 +210,7 @@ class GaussianActor(Actor):
 
     def sample(self, features: Tensor, n: int, masks: Tensor | None = None) -> Tensor:
         """See :class:`Actor`."""
-        mean, std = self._mean_and_std(features)
+        mean, std = (require_law(part) for part in self._mean_and_std(features))
         noise = torch.randn(len(mean), n, self.width, dtype=mean.dtype, device=mean.device)
         return (mean[:, None] + std[:, None] * noise).clamp(-1, 1)
 
@@ -210,7 +220,7 @@ class GaussianActor(Actor):
 
     def mode(self, features: Tensor, masks: Tensor | None = None) -> Tensor:
         """See :class:`Actor`."""
-        return self._mean_and_std(features)[0]
+        return require_law(self._mean_and_std(features)[0])
 
     def log_prob(self, features: Tensor, codes: Tensor, masks: Tensor | None = None) -> Tensor:
         """See :class:`Actor`."""
@@ -285,18 +295,34 @@ def make_actor(
     return DigitActor(features_dim, Digits(action_space), net_arch, activation_fn)
 
 
+def require_law(law: Tensor) -> Tensor:
+    """``law``, refused where it is not finite: what is drawn from nan is no action.
+
+    Raises:
+        AgentError: An entry is not finite.
+    """
+    if not bool(law.isfinite().all()):
+        raise AgentError(
+            "the policy's law is not finite: the observations are too large for its networks, or their parameters are "
+            "not finite; scale the observations (stable-baselines3's VecNormalize), or load an earlier file"
+        )
+    return law
+
+
 def require_actions(space: Space) -> None:
     """Refuse action spaces that have no actor.
 
     Raises:
-        AgentError: It is not Discrete, MultiDiscrete, MultiBinary, or a Box of bounded real numbers.
+        AgentError: It is not Discrete, MultiDiscrete, MultiBinary, or a Box of bounded real numbers; or it is empty.
     """
     if isinstance(space, spaces.Box):
-        if np.dtype(cast("Any", space.dtype)).kind == "f" and bool(np.isfinite(np.r_[space.low, space.high]).all()):
-            return
-    elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        return
-    raise AgentError(
-        f"actions are in {space}; KSampleLookahead acts in Discrete, MultiDiscrete and MultiBinary spaces, and in a "
-        "Box of real numbers with finite bounds"
-    )
+        is_real = np.dtype(cast("Any", space.dtype)).kind == "f"
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_known = is_real and bool(np.isfinite(np.subtract(space.high, space.low, dtype=np.float64)).all())
+    else:
+        is_known = isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+    if not (is_known and math.prod(space.shape or ()) > 0):
+        raise AgentError(
+            f"actions are in {space}; KSampleLookahead acts in Discrete, MultiDiscrete and MultiBinary spaces, and in "
+            "a Box of real numbers with finite bounds, of one number or digit at least"
+        )

@@ -21,6 +21,7 @@ The operator sees only how A ranks the actions of a state, so neither V(s) nor t
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false
 
+import copy
 import math
 import sys
 import time
@@ -32,6 +33,7 @@ from typing import Any, ClassVar, Literal, Self, cast, final
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
@@ -41,13 +43,22 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from ...models._checks import whole_number
 from ..errors import AgentError
 from ..storage import read_archive, write_archive
-from ..torch_memory import algorithm_memory, remember_algorithm
+from ..torch_memory import algorithm_memory, remember_algorithm, require_arrays
 from .actors import DigitActor, require_actions
 from .experience import Experience, Observations, Transitions, combine, take
-from .policy import CnnPolicy, LookaheadPolicy, MlpPolicy, MultiInputPolicy, checked_masks
-from .saving import hyperparameters, space_from_plain, space_to_plain, with_activation
+from .policy import (
+    CnnPolicy,
+    LookaheadPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    checked_masks,
+    require_observations,
+    require_policy_kwargs,
+)
+from .saving import hyperparameter_names, hyperparameters, space_from_plain, space_to_plain
 from .targets import Evidence, Target, lambda_advantages, temporal_differences
 from .weights import candidate_weights, lookahead_law
 
@@ -84,7 +95,8 @@ class KSampleLookahead(BaseAlgorithm):
         mutation: Share of mutated actions among the candidates.
         batch_size: Transitions of a gradient step.
         n_critics: Size of the advantage ensemble.
-        buffer_size: Transitions kept for the one-step target, in whole rollouts.
+        buffer_size: Transitions kept, in whole rollouts: as many as fit in, and one at least. The lambda target is made
+            of the last LAMBDA_ROLLOUTS of them, or of all where fewer are kept.
         evaluate_every: Iterations from one evaluation to the next; None evaluates the first policy only.
         advantage_epochs: Gradient steps of the advantages, in passes over the new rollout.
         value_epochs: The same for V.
@@ -94,7 +106,7 @@ class KSampleLookahead(BaseAlgorithm):
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: As in stable-baselines3.
 
     Raises:
-        AgentError: A hyperparameter is out of range, or the action space has no actor.
+        AgentError: A hyperparameter is out of range, the action space has no actor, or the observations cannot be read.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -136,8 +148,11 @@ class KSampleLookahead(BaseAlgorithm):
     ) -> None:
         if env is not None:
             env = maybe_make_env(env, verbose)
-            # Before stable-baselines3's assertion that a Box is bounded, which names no remedy.
+            # Before stable-baselines3 asserts the same, naming no remedy.
             require_actions(env.action_space)
+            require_observations(env.observation_space)
+            if isinstance(env.observation_space, spaces.Dict) and policy in ("MlpPolicy", "CnnPolicy"):
+                raise AgentError(f"observations are in {env.observation_space}; use MultiInputPolicy, not {policy}")
         super().__init__(
             policy,
             env,
@@ -165,7 +180,7 @@ class KSampleLookahead(BaseAlgorithm):
     def _require_hyperparameters(self) -> None:
         at_least_one = ("K", "n_candidates", "n_labels", "batch_size", "n_critics", "buffer_size", "value_epochs")
         optional = [name for name in ("n_steps", "evaluate_every") if vars(self)[name] is not None]
-        for name in (*at_least_one, "advantage_epochs", "actor_epochs", *optional):
+        for name in (*at_least_one, "advantage_epochs", "actor_epochs", "enumerate_up_to", *optional):
             value = vars(self)[name]
             is_finite = _is_number(value) and math.isfinite(value)
             if not (is_finite and value >= 1 and (name == "K" or value == int(value))):
@@ -181,6 +196,7 @@ class KSampleLookahead(BaseAlgorithm):
             raise AgentError(f"target is {self.target!r}; choose 'auto', 'one-step' or 'lambda'")
         if self.target == "auto" and self.n_critics < 2:
             raise AgentError("target='auto' compares critics, so n_critics has to be at least 2; or choose the target")
+        require_policy_kwargs(cast("type[LookaheadPolicy]", self.policy_class), self.policy_kwargs)
 
     def _setup_model(self) -> None:
         require_actions(self.action_space)
@@ -188,17 +204,17 @@ class KSampleLookahead(BaseAlgorithm):
         self.set_random_seed(self.seed)
         if self.n_steps is None:
             self.n_steps = max(1, STEPS_PER_ITERATION // self.n_envs)
-        policy_class = cast("type[LookaheadPolicy]", self.policy_class)
-        self.policy = policy_class(  # pyright: ignore[reportIncompatibleVariableOverride] - set here alone
-            self.observation_space,
-            self.action_space,
-            self.lr_schedule,
-            n_critics=self.n_critics,
-            **self.policy_kwargs,
-        ).to(self.device)
+        policy = self._new_policy(self.policy_kwargs).to(self.device)
+        self.policy = policy  # pyright: ignore[reportIncompatibleVariableOverride] - set here alone
         self.experience = Experience(max(1, self.buffer_size // (self.n_steps * self.n_envs)))
         self.evidence = Evidence()
         self._last_masks: NDArray[np.bool_] | None = None
+
+    def _new_policy(self, policy_kwargs: Mapping[str, Any]) -> LookaheadPolicy:
+        policy_class = cast("type[LookaheadPolicy]", self.policy_class)
+        return policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, n_critics=self.n_critics, **policy_kwargs
+        )
 
     def learn(
         self,
@@ -212,8 +228,9 @@ class KSampleLookahead(BaseAlgorithm):
         """Learn from at least ``total_timesteps`` steps, in whole rollouts; as in stable-baselines3.
 
         Raises:
-            AgentError: An observation or a reward is not finite, or a mask forbids everything. The rollout is dropped,
-                and the networks are those of the last whole iteration.
+            AgentError: There is no environment; an observation or a reward is not finite, or so large that a network
+                overflows; or a mask is missing or forbids everything. The rollout is dropped, and the networks are
+                those of the last whole iteration.
         """
         total_timesteps, started = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -240,10 +257,12 @@ class KSampleLookahead(BaseAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        if self.env is None:
+            raise AgentError("there is no environment to learn on; call set_env(env), or pass load an env")
         starts_anew = reset_num_timesteps or self._last_obs is None
         prepared = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if starts_anew:
-            env = cast("VecEnv", self.env)
+            env = self.env
             reset_infos = env.unwrapped.reset_infos
             self._masks_from_method = env.has_attr("action_masks")
             is_masked = self._masks_from_method or any("action_mask" in info for info in reset_infos)
@@ -274,9 +293,9 @@ class KSampleLookahead(BaseAlgorithm):
         """One step of every environment, (n_envs, ...)."""
         env = cast("VecEnv", self.env)
         observations, masks = self._tensors(self._last_obs), self.policy.masks_to_tensor(self._last_masks)
-        codes = self._explore(observations, masks)
         # Until all of the step is known to be sound the environment stands where nothing is known; then it is reset.
         self._last_obs = None
+        codes = self._explore(observations, masks)
         new_obs, rewards, dones, infos = env.step(self.policy.actor.decode(codes))
         self.num_timesteps += env.num_envs
         self._require_finite("reward", rewards)
@@ -329,11 +348,20 @@ class KSampleLookahead(BaseAlgorithm):
             if any("action_mask" in info for info in infos):
                 raise AgentError('an info of step has "action_mask", but none of reset had; give it in both')
             return None
-        if self._masks_from_method:
-            given = cast("VecEnv", self.env).env_method("action_masks")
-        else:
-            given = [info.get("action_mask") for info in infos]
-        return checked_masks(_filled(given), self.policy.actor)
+        given = self._called_masks() if self._masks_from_method else [info.get("action_mask") for info in infos]
+        for i, mask in enumerate(given):
+            if mask is None:
+                raise AgentError(
+                    f"environment {i} gives no action mask, where one did; give one at each reset and step, of ones "
+                    "where everything is allowed"
+                )
+        return checked_masks(given, self.policy.actor)
+
+    def _called_masks(self) -> list[Any]:
+        try:
+            return cast("VecEnv", self.env).env_method("action_masks")
+        except TypeError as error:
+            raise AgentError(f"action_masks is no method of the environment without arguments: {error}") from error
 
     def _tensors(self, observations: Any) -> Observations:
         """Observations on the device, copied: environments may write into the arrays they return."""
@@ -364,7 +392,23 @@ class KSampleLookahead(BaseAlgorithm):
     # learning
 
     def train(self, rollout: Transitions) -> None:
-        """One iteration's learning from a new rollout (n_steps, n_envs, ...)."""
+        """One iteration's learning from a new rollout (n_steps, n_envs, ...).
+
+        Raises:
+            AgentError: A network overflowed. The rollout is dropped, and the networks are what they were before.
+        """
+        n_rollouts, tally = self.experience.n_rollouts, self.evidence.tally.clone()
+        before: dict[str, Any] = copy.deepcopy(self.get_parameters())
+        try:
+            self._learn_from(rollout)
+        except AgentError:
+            self.set_parameters(before, device=self.device)
+            self.evidence.tally = tally
+            if self.experience.n_rollouts > n_rollouts:
+                self.experience.drop_newest()
+            raise
+
+    def _learn_from(self, rollout: Transitions) -> None:
         self.policy.set_training_mode(True)
         optimizers = [self.policy.value_optimizer, self.policy.advantage_optimizer, self.policy.actor_optimizer]
         self._update_learning_rate(optimizers)
@@ -422,7 +466,7 @@ class KSampleLookahead(BaseAlgorithm):
                 loss = self.policy.value_loss(take(observations, rows), values[rows])
                 self._descend(self.policy.value_optimizer, loss)
                 losses.append(loss.detach())
-        self.logger.record("train/value_loss", torch.stack(losses).mean().item())
+        self._conclude("value", losses)
 
     def _returns(self, rollout: Transitions) -> tuple[Observations, Tensor]:
         """States of a rollout and their lambda-returns."""
@@ -456,7 +500,7 @@ class KSampleLookahead(BaseAlgorithm):
             loss = (predicted - targets / scale).square().mean()
             self._descend(self.policy.advantage_optimizer, loss)
             losses.append(loss.detach())
-        self.logger.record("train/advantage_loss", torch.stack(losses).mean().item())
+        self._conclude("advantage", losses)
 
     @torch.no_grad()
     def _regression(self, target: Target, shape: tuple[int, int]) -> "_Regression":
@@ -502,8 +546,21 @@ class KSampleLookahead(BaseAlgorithm):
                 loss = self.policy.actor.cross_entropy(features, candidates[rows], weights[rows], self.n_labels, masks)
             self._descend(self.policy.actor_optimizer, loss)
             losses.append(loss.detach())
-        self.logger.record("train/actor_loss", torch.stack(losses).mean().item())
+        self._conclude("actor", losses)
         self.logger.record("train/entropy", self._entropy(states))
+
+    def _conclude(self, network: str, losses: list[Tensor]) -> None:
+        """Log the mean loss of a fit, once it is known to have ended in finite numbers."""
+        loss = torch.stack(losses).mean().item()
+        unsound = [name for name, tensor in self.policy.state_dict().items() if not tensor.isfinite().all()]
+        if unsound or not math.isfinite(loss):
+            raise AgentError(
+                f"the {network} network overflowed float32 by step {self.num_timesteps // self.n_envs} (mean loss "
+                f"{loss}, {', '.join(unsound[:3]) or 'no tensor'} not finite); nothing was learnt from this rollout: "
+                "scale rewards to about 1 (stable-baselines3's VecNormalize, gymnasium.wrappers.TransformReward), or "
+                "lower learning_rate"
+            )
+        self.logger.record(f"train/{network}_loss", loss)
 
     def _recent_states(self, n: int) -> Transitions:
         """At most ``n`` of the last STEPS_PER_ITERATION transitions, or of the last rollout if that is longer."""
@@ -650,8 +707,9 @@ class KSampleLookahead(BaseAlgorithm):
                 classes in ``policy_kwargs``), or other values.
 
         Raises:
-            AgentError: The file is damaged, holds something else or was written for other spaces than ``env`` has,
-                or a custom object is missing.
+            AgentError: The file is damaged, holds something else (numbers that are not finite, tensors of other sizes
+                than its hyperparameters make) or was written for other spaces than ``env`` has, or a custom object is
+                missing.
             FileNotFoundError: There is no such file.
         """
         content = read_archive(_with_suffix(path))
@@ -671,22 +729,38 @@ class KSampleLookahead(BaseAlgorithm):
         missing = set(content["custom_objects"]) - set(custom)
         if missing:
             raise AgentError(f"code is not in the file; pass custom_objects with {', '.join(sorted(missing))}")
+        unknown = set(content["hyperparameters"]) - set(hyperparameter_names(cls))
+        if unknown:
+            raise AgentError(f"its hyperparameters {', '.join(sorted(unknown))} are none that save writes")
         arguments = content["hyperparameters"] | custom
-        arguments["policy_kwargs"] = with_activation(arguments["policy_kwargs"])
         # The seed describes how the algorithm began; begun anew with it, it would repeat its random numbers.
         seed = arguments.pop("seed")
         model = cls(content["policy"], env, device=device, _init_setup_model=False, **arguments)
         spaces_of_file = {name: space_from_plain(content[name]) for name in ("observation_space", "action_space")}
         if env is None:
-            model.n_envs = content["n_envs"]
+            model.n_envs = whole_number("n_envs", content["n_envs"], 1)
             model.observation_space, model.action_space = spaces_of_file.values()
         for name, space in spaces_of_file.items():
             if vars(model)[name] != space:
                 raise AgentError(f"it was written for {name} {space}, but the environment has {vars(model)[name]}")
+        if "policy_kwargs" not in custom:
+            model._require_tensors(content["memory"]["networks"]["policy"])
         model._setup_model()
         model.seed = seed
         remember_algorithm(model, content["memory"])
         return model
+
+    def _require_tensors(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Compare a file's tensors with what its hyperparameters make, before memory is taken for any of it."""
+        n, most = math.prod(self.action_space.shape or ()), sum(np.size(array) for array in arrays.values())
+        if n > most:
+            raise AgentError(f"actions have {n} digits, more than the {most} numbers that the networks hold")
+        self._setup_lr_schedule()
+        # Sizes do not depend on the optimiser, and not every one takes tensors that are only sizes.
+        plain = {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
+        with torch.device("meta"):
+            sizes = self._new_policy(self.policy_kwargs | plain).state_dict()
+        require_arrays("the policy", arrays, sizes)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         optimizers = ["policy.actor_optimizer", "policy.value_optimizer", "policy.advantage_optimizer"]
@@ -714,11 +788,3 @@ def _with_suffix(path: str | Path) -> Path:
 
 def _is_number(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real)
-
-
-def _filled(masks: list[Any]) -> NDArray[Any]:
-    """Masks of all environments, everything allowed where one gives none."""
-    given = [np.asarray(mask) for mask in masks if mask is not None]
-    if not given:
-        raise AgentError("no environment gives an action mask any more")
-    return np.stack([np.ones_like(given[0]) if mask is None else np.asarray(mask) for mask in masks])

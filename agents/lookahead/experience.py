@@ -90,6 +90,13 @@ class Experience:
             stored[slot] = new
         self.n_rollouts += 1
 
+    def drop_newest(self) -> None:
+        """Forget the last rollout, as if it had never come; what it overwrote is gone."""
+        kept = self.newest(self.window)[:-1]
+        self._storage, self.n_rollouts = None, 0
+        for rollout in kept:
+            self.append(rollout)
+
     @property
     def size(self) -> int:
         """Number of transitions kept."""

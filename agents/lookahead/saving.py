@@ -18,7 +18,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from ..base import Space
 from ..errors import AgentError
-from ..torch_memory import activation, is_plain
+from ..torch_memory import is_plain
 
 # Arguments that belong to where an algorithm runs, not to what it is.
 _ELSEWHERE = ("self", "policy", "env", "device", "tensorboard_log", "_init_setup_model")
@@ -33,7 +33,8 @@ def space_to_plain(space: Space) -> dict[str, Any]:
     if isinstance(space, spaces.Box):
         return {"kind": "Box", "low": space.low, "high": space.high, "dtype": np.dtype(cast("Any", space.dtype)).name}
     if isinstance(space, spaces.Discrete):
-        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+        dtype = np.dtype(cast("Any", space.dtype)).name
+        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": dtype}
     if isinstance(space, spaces.MultiDiscrete):
         dtype = np.dtype(cast("Any", space.dtype)).name
         return {"kind": "MultiDiscrete", "nvec": space.nvec, "start": space.start, "dtype": dtype}
@@ -51,7 +52,7 @@ def space_from_plain(plain: Mapping[str, Any]) -> Space:
         case "Box":
             return spaces.Box(plain["low"], plain["high"], dtype=cast("Any", np.dtype(plain["dtype"]).type))
         case "Discrete":
-            return spaces.Discrete(plain["n"], start=plain["start"])
+            return spaces.Discrete(plain["n"], start=plain["start"], dtype=np.dtype(plain["dtype"]).type)
         case "MultiDiscrete":
             return spaces.MultiDiscrete(
                 plain["nvec"], dtype=cast("Any", np.dtype(plain["dtype"]).type), start=plain["start"]
@@ -64,16 +65,20 @@ def space_from_plain(plain: Mapping[str, Any]) -> Space:
             raise AgentError(f"there is no space of the kind {kind!r}")
 
 
+def hyperparameter_names(algorithm: type[BaseAlgorithm]) -> list[str]:
+    """The arguments that say what an algorithm is: those that a file may hold."""
+    return [name for name in inspect.signature(algorithm.__init__).parameters if name not in _ELSEWHERE]
+
+
 def hyperparameters(model: BaseAlgorithm) -> tuple[dict[str, Any], list[str]]:
     """Arguments of ``model`` by name: those that are plain data, and the names of those that are not.
 
     A class of activations is plain by its name in torch.nn.
     """
-    names = [name for name in inspect.signature(type(model).__init__).parameters if name not in _ELSEWHERE]
     held = {"stats_window_size": "_stats_window_size"}
     plain: dict[str, Any] = {}
     others: list[str] = []
-    for name in names:
+    for name in hyperparameter_names(type(model)):
         value = vars(model)[held.get(name, name)]
         value = _with_named_activation(value) if name == "policy_kwargs" else value
         if is_plain(value):
@@ -81,14 +86,6 @@ def hyperparameters(model: BaseAlgorithm) -> tuple[dict[str, Any], list[str]]:
         else:
             others.append(name)
     return plain, others
-
-
-def with_activation(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """``policy_kwargs`` with a named activation as its class."""
-    return {
-        key: activation(value) if key == "activation_fn" and isinstance(value, str) else value
-        for key, value in policy_kwargs.items()
-    }
 
 
 def _with_named_activation(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
