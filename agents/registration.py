@@ -21,6 +21,16 @@ def register_agents() -> None:
     register_agent("UCT-v0", "lookahead_rl.agents.local.uct:UCTAgent")
     register_agent("SparseSampling-v0", "lookahead_rl.agents.local.sparse_sampling:SparseSamplingAgent")
     register_agent("RolloutPlanner-v0", "lookahead_rl.agents.local.rollouts:RolloutAgent")
+    register_agent("LSVIUCB-v0", "lookahead_rl.agents.exploration.linear:LSVIUCBAgent")
+    register_agent("UCBVI-v0", "lookahead_rl.agents.exploration.ucbvi:UCBVIAgent")
+    register_agent("SoftmaxPrimalDual-v0", "lookahead_rl.agents.constrained.primal_dual:SoftmaxPrimalDualAgent")
+    register_agent(
+        "HardViolationSoftmax-v0", "lookahead_rl.agents.constrained.hard_violation:HardViolationSoftmaxAgent"
+    )
+    register_agent(
+        "SafeOptimisticPessimistic-v0",
+        "lookahead_rl.agents.constrained.safe_exploration:SafeOptimisticPessimisticAgent",
+    )
     for name in STABLE_BASELINES:
         register_agent(
             name,

@@ -10,7 +10,8 @@ environments also take
 
 and the vector environments ``max_episode_steps`` and ``autoreset_mode``, see :mod:`~lookahead_rl.envs.vector`.
 ``mdp_seed`` chooses the instance; ``reset(seed=)`` chooses the episodes. ``reset(options={"state": s})`` begins in
-the state of code s. ``info["prob"]`` is the probability of the transition's outcome.
+the state of code s. ``info["prob"]`` is the probability of the transition's outcome; where steps have costs,
+``info["cost"]`` is what this one costs.
 
 ``env.unwrapped`` has ``model``, ``simulator``, ``solution()`` and ``observe(states)``, see
 :class:`~lookahead_rl.envs.model_backed.ModelBacked`.
@@ -23,6 +24,8 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
 from ..models import (
+    ConstrainedLinearMDP,
+    ConstrainedProblem,
     FiniteHorizonMDP,
     LargeActionMDP,
     LinearMDP,
@@ -35,6 +38,7 @@ from ..models import (
     large_action_mdp,
     load_model,
     needle_mdp,
+    random_constrained_linear_mdp,
     random_linear_mdp,
     realizable_mdp,
     river_swim,
@@ -45,7 +49,7 @@ from .observations import DecisionProcess, Playable
 from .tabular import ModelEnv
 from .vector import VectorModelEnv
 
-ModelBuilder = Callable[..., Playable]
+ModelBuilder = Callable[..., Playable | ConstrainedProblem]
 
 
 @final
@@ -187,6 +191,58 @@ def linear_model(
 
 
 LinearModel, LinearModelVector = EntryPoint(linear_model), VectorEntryPoint(linear_model)
+
+
+def constrained_linear_model(
+    n_states: int = 100,
+    n_actions: int = 3,
+    dim: int = 5,
+    horizon: int = 4,
+    threshold: float = 0.9,
+    support: int | None = None,
+    mdp_seed: int = 0,
+) -> ConstrainedLinearMDP:
+    """ConstrainedLinearMDP-v0: earn as much as an expected cost per episode allows.
+
+    ## Description
+    A linear decision process whose steps have costs in [0, 1], linear in the same features: the random instances of
+    Kitamura et al., Provably Efficient RL under Episode-Wise Safety in Constrained MDPs with Linear Function
+    Approximation, 2025. An episode may cost ``env.unwrapped.model.budget`` in expectation; nothing ends an episode that
+    costs more. ``solution()`` is the best policy within the budget, which randomises.
+
+    ## Action Space
+    ``Discrete(n_actions)``.
+
+    ## Observation Space
+    ``Discrete((horizon + 1) * n_states)``, the code h * n_states + s; or the features phi(s, .) of all actions followed
+    by an indicator of the stage, (n_actions * dim + horizon + 1,) float32.
+
+    ## Rewards
+    r_h(s, a) in [0, 1]; ``info["cost"]`` is c_h(s, a) in [0, 1], 0 on resetting.
+
+    ## Starting State
+    State 0 at stage 0.
+
+    ## Episode End
+    The last stage terminates: an episode takes ``horizon`` steps.
+
+    ## Arguments
+    * ``n_states=100``, ``n_actions=3``, ``dim=5``, ``horizon=4``: sizes.
+    * ``threshold=0.9``: the budget is horizon - threshold * u, where u is the largest expected sum of 1 - cost.
+    * ``support=None``: each measure reaches all states; with a number, so many, and n_states may be 10^9.
+    * ``mdp_seed=0``: which instance.
+
+    ## Version History
+    * v0: initial version
+    """
+    seed = _instance(mdp_seed)
+    return random_constrained_linear_mdp(n_states, n_actions, dim, horizon, seed, threshold=threshold, support=support)
+
+
+ConstrainedLinearModel, ConstrainedLinearModelVector = (
+    EntryPoint(constrained_linear_model),
+    VectorEntryPoint(constrained_linear_model),
+)
 
 
 def hard_linear_model(horizon: int = 6, dim: int = 5, n_episodes: int = 1000, mdp_seed: int = 0) -> LinearMDP:
@@ -451,7 +507,7 @@ def tabular_model(
     env_id: str | None = None,
     env_kwargs: dict[str, Any] | None = None,
     gamma: float | None = None,
-) -> DecisionProcess:
+) -> DecisionProcess | ConstrainedProblem:
     """TabularMDP-v0: any model from a file, or any Gymnasium environment that holds its transition table.
 
     ## Description
@@ -489,7 +545,7 @@ def tabular_model(
     if env_id is not None or env_kwargs is not None or gamma is not None:
         raise ModelError("model_path goes alone: a file has no env_id, no env_kwargs, and a gamma of its own")
     model = load_model(model_path)
-    if not isinstance(model, DecisionProcess):
+    if not isinstance(model, DecisionProcess | ConstrainedProblem):
         raise ModelError(f"{model_path} holds a {type(model).__name__}; games are PettingZoo environments")
     return model
 

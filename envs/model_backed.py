@@ -2,6 +2,10 @@
 
 The model, the simulator and the solution are attributes of ``env.unwrapped``, in scalar and vector environments alike;
 nothing of them enters observations or infos. A scalar environment is one lane.
+
+An environment of a constrained problem plays its process. What a step costs is in ``info["cost"]`` (the convention of
+Safety-Gymnasium: Ji et al., NeurIPS 2023), 0 on resetting, so that an episode's costs add up to what the budget is
+about. Rendering shows the values of the process at the best price of cost.
 """
 
 from abc import ABC
@@ -17,6 +21,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from ..models import (
+    ConstrainedProblem,
     FiniteHorizonMDP,
     GenerativeModel,
     LargeActionMDP,
@@ -25,6 +30,7 @@ from ..models import (
     ModelError,
     Transitions,
 )
+from ..models.constrained import process_of
 from ..models.gymnasium_tables import GymnasiumTable, Table, table_of
 from ..models.linear import LinearMDP
 from .actions import actions_of
@@ -39,7 +45,7 @@ RENDER_MODES = ("ansi", "rgb_array")
 SAME_INSTANCE = {"observation", "render_mode", "max_episode_steps", "autoreset_mode", "num_envs", "vectorization_mode"}
 """Arguments of an environment that leave its model as it is."""
 
-ModelT = TypeVar("ModelT", bound=Model)
+ModelT = TypeVar("ModelT", bound=Model | ConstrainedProblem)
 
 
 class ModelBacked(ABC, Generic[ModelT]):
@@ -60,10 +66,10 @@ class ModelBacked(ABC, Generic[ModelT]):
     ) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise ModelError(f'render_mode is {render_mode!r}; pass None, "ansi" or "rgb_array"')
-        self._model = model
-        self._simulator = simulator_of(model)
-        self._observer = _observer_of(model, observation)
-        self._actions = actions_of(model, self._simulator)
+        self._model, self._process = model, process_of(model)
+        self._simulator = simulator_of(self._process)
+        self._observer = _observer_of(self._process, observation)
+        self._actions = actions_of(self._process, self._simulator)
         self._codes: NDArray[np.int64] | None = None
         self._tape = None if render_mode is None else Tape(n_lanes)
         self.render_mode, self._looks = render_mode, looks
@@ -129,7 +135,7 @@ class ModelBacked(ABC, Generic[ModelT]):
 
     @cached_property
     def _table(self) -> GymnasiumTable:
-        model: Model = self._model
+        model: Model = self._process
         if isinstance(model, LinearMDP | LinearMarkovGame | LargeActionMDP):
             model = model.to_tabular()
         if isinstance(model, MarkovGame):
@@ -140,7 +146,12 @@ class ModelBacked(ABC, Generic[ModelT]):
     def _renderer(self) -> Renderer | GameRenderer:
         if isinstance(self._model, MarkovGame | LinearMarkovGame):
             return GameRenderer(self._model, self.solution(), self._looks)
-        return Renderer(self._model, self.solution())
+        if isinstance(self._model, ConstrainedProblem):
+            from ..solvers import solve
+
+            priced = self._model.weighted(1.0, -self.solution().multiplier)
+            return Renderer(priced, solve(priced))
+        return Renderer(self._process, self.solution())
 
     @property
     def _current(self) -> NDArray[np.int64]:
@@ -174,6 +185,10 @@ class ModelBacked(ABC, Generic[ModelT]):
             self._tape.record(self._current, actions, moved.rewards)
         self._codes = moved.next_states
         return moved
+
+    def _costs(self, codes: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What legal actions (n,) in states (n,) cost; None where the model knows no costs."""
+        return self._model.costs(codes, actions) if isinstance(self._model, ConstrainedProblem) else None
 
     def _frames(self) -> tuple[Frame, ...] | None:
         """One frame for each lane, or None (with a warning) without a render mode."""

@@ -34,6 +34,7 @@ GYMNASIUM: Final = (
     Registration("RiverSwim-v0", "RiverSwim", max_episode_steps=100),
     Registration("TabularMDP-v0", "TabularModel", max_episode_steps=1000),
     Registration("LinearMDP-v0", "LinearModel", reward_threshold=5.3103425124508306),
+    Registration("ConstrainedLinearMDP-v0", "ConstrainedLinearModel", reward_threshold=3.402394582289083),
     Registration("HardLinearMDP-v0", "HardLinearMDP", reward_threshold=2.0947796433863872),
     Registration("RealizableMDP-v0", "RealizableMDP", reward_threshold=4.795428302569551),
     Registration("NeedleMDP-v0", "NeedleMDP", reward_threshold=1.0),

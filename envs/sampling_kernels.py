@@ -110,6 +110,15 @@ def transition(indptr, outcomes, stage_rewards, n_states, n_actions, law_codes, 
 
 
 @njit(cache=True)
+def first_outside(n_states, n_actions, states, actions):
+    """First i whose state or action is out of range; -1 if none is."""
+    for i in range(states.size):
+        if not (0 <= states[i] < n_states and 0 <= actions[i] < n_actions):
+            return i
+    return -1
+
+
+@njit(cache=True)
 def first_illegal(indptr, n_states, n_actions, law_codes, horizon, ragged, states, actions):
     """First i whose state or action is out of range or whose row is empty; -1 if all are legal."""
     n_codes = (horizon + 1) * n_states

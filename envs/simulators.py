@@ -5,6 +5,7 @@ construction. State codes are s, or h*S + s where the horizon is finite; the act
 coded as a*B + b. Actions of a LargeActionMDP are words of digits, or the numbers that these write.
 """
 
+import math
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -169,7 +170,7 @@ class LinearSimulator:
     @property
     def n_actions(self) -> int:
         """Number of actions: A, or A*B in a game."""
-        return int(np.prod(self._phi.action_shape))
+        return math.prod(self._phi.action_shape)
 
     def sample(self, states: ArrayLike, actions: ArrayLike, rng: np.random.Generator) -> Transitions:
         """One transition for each state and action; two uniform numbers are drawn for each.
@@ -183,9 +184,9 @@ class LinearSimulator:
             ModelError: A state or action is out of range; nothing is sampled.
         """
         states, actions = paired_codes(states, actions)
-        illegal = (states < 0) | (states >= self.n_states) | (actions < 0) | (actions >= self.n_actions)
-        if illegal.any():
-            refuse(int(np.argmax(illegal)), states, actions, self.n_states, self.n_actions)
+        illegal = kernels.first_outside(self.n_states, self.n_actions, states, actions)
+        if illegal >= 0:
+            refuse(illegal, states, actions, self.n_states, self.n_actions)
         moved = _empty_transitions(states.size)
         kernels.sample_mixture(
             self._phi.n_states, self._horizon, self._support, self._weights, self._theta,

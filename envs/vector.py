@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from ..models import MarkovGame, ModelError, Transitions
+from ..models import ConstrainedProblem, MarkovGame, ModelError, Transitions
 from ..models._checks import whole_number
 from . import sampling_kernels as kernels
 from .game_looks import Looks
@@ -35,12 +35,12 @@ NO_LIMIT = np.iinfo(np.int64).max
 
 @final
 class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  spec is a property here
-    ModelBacked[Model], VectorEnv[Any, NDArray[np.int64], NDArray[Any]]
+    ModelBacked[Model | ConstrainedProblem], VectorEnv[Any, NDArray[np.int64], NDArray[Any]]
 ):
     """Episodes of a decision process in ``num_envs`` lanes; or of a game, with joint actions a*B + b.
 
     Args:
-        model: The decision process or game.
+        model: The decision process or game, or a constrained problem.
         num_envs: Number of lanes.
         max_episode_steps: Steps after which a lane truncates; None or -1: never. ``gymnasium.make_vec`` passes the
             registered number.
@@ -55,7 +55,7 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
 
     def __init__(
         self,
-        model: Model,
+        model: Model | ConstrainedProblem,
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -107,12 +107,15 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         codes[mask] = self._starts(int(np.count_nonzero(mask)), chosen.get("state"), self.np_random)
         self._begin(codes, mask)
         self._elapsed[mask], self._finished[mask] = 0, False
-        return self._observer.observe(codes), self._infos(codes, mask.astype(np.float64), mask)
+        costs = np.zeros(self.num_envs) if isinstance(self._model, ConstrainedProblem) else None
+        return self._observer.observe(codes), self._infos(codes, mask.astype(np.float64), mask, costs)
 
     def step(
         self, actions: ArrayLike
     ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step every lane; ``infos["prob"]`` holds the probabilities of the outcomes.
+
+        Of a constrained problem ``infos["cost"]`` holds what the actions cost (num_envs,), 0 for lanes that are reset.
 
         In a game whose states offer different numbers of actions, ``infos[player]["action_mask"]`` holds the masks
         (num_envs, n) of the player's actions, int8, as Gymnasium lays out what a single environment would say.
@@ -123,14 +126,16 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
             ResetNeeded: No episode has begun, or autoreset is disabled and a lane has ended.
         """
         actions = self._accepted(actions)
+        before = self._current
         moved = self._advance(actions, self.np_random)
+        costs = self._costs(before, actions)
         truncated = np.empty(self.num_envs, np.bool_)
         restarts = kernels.settle(
             self._mode, self._limit, self._elapsed, self._finished,
             moved.rewards, moved.terminated, moved.probabilities, truncated,
         )  # fmt: skip
-        infos = self._restart(moved) if restarts else {}
-        infos |= self._infos(moved.next_states, moved.probabilities, np.ones(self.num_envs, np.bool_))
+        infos = self._restart(moved, costs) if restarts else {}
+        infos |= self._infos(moved.next_states, moved.probabilities, np.ones(self.num_envs, np.bool_), costs)
         return self._observer.observe(moved.next_states), moved.rewards, moved.terminated, truncated, infos
 
     def render(self) -> tuple[Frame, ...] | None:
@@ -151,22 +156,27 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
         accepted[self._finished] = 0
         return accepted
 
-    def _restart(self, moved: Transitions) -> dict[str, Any]:
-        """Begin new episodes in the lanes that settle has chosen, writing their first codes into ``moved``."""
+    def _restart(self, moved: Transitions, costs: NDArray[np.float64] | None) -> dict[str, Any]:
+        """Begin new episodes in the lanes that settle has chosen: first codes into ``moved``, zeros into ``costs``."""
         fresh = self._elapsed == 0
         infos: dict[str, Any] = {}
         if self._mode == kernels.SAME_STEP:
-            infos = self._final_infos(moved, fresh)
+            infos = self._final_infos(moved, fresh, costs)
             moved.probabilities[fresh] = 1.0
+        if costs is not None:
+            costs[fresh] = 0.0
         moved.next_states[fresh] = self._starts(int(np.count_nonzero(fresh)), None, self.np_random)
         self._begin(moved.next_states, fresh)
         return infos
 
-    def _final_infos(self, moved: Transitions, ended: NDArray[np.bool_]) -> dict[str, Any]:
+    def _final_infos(
+        self, moved: Transitions, ended: NDArray[np.bool_], costs: NDArray[np.float64] | None
+    ) -> dict[str, Any]:
         """What ended lanes observed last, as SyncVectorEnv lays it out."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         final_obs[ended] = np.fromiter(self._observer.each(moved.next_states[ended]), dtype=object)
-        final_info = self._infos(moved.next_states, np.where(ended, moved.probabilities, 0.0), ended.copy())
+        costs = None if costs is None else np.where(ended, costs, 0.0)
+        final_info = self._infos(moved.next_states, np.where(ended, moved.probabilities, 0.0), ended.copy(), costs)
         return {
             "final_obs": final_obs,
             "_final_obs": ended,
@@ -174,9 +184,17 @@ class VectorModelEnv(  # pyright: ignore[reportIncompatibleVariableOverride]  sp
             "_final_info": ended.copy(),
         }
 
-    def _infos(self, codes: NDArray[np.int64], prob: NDArray[np.float64], told: NDArray[np.bool_]) -> dict[str, Any]:
+    def _infos(
+        self,
+        codes: NDArray[np.int64],
+        prob: NDArray[np.float64],
+        told: NDArray[np.bool_],
+        costs: NDArray[np.float64] | None,
+    ) -> dict[str, Any]:
         """What the lanes of the mask ``told`` are told in these states, beside keys that name those lanes."""
         infos: dict[str, Any] = {"prob": prob, "_prob": told}
+        if costs is not None:
+            infos |= {"cost": costs, "_cost": told.copy()}
         if isinstance(self._model, MarkovGame) and self._is_ragged:
             for player, masks in action_masks(self._model, codes).items():
                 masks[~told] = 0

@@ -19,6 +19,7 @@ A policy whose answers are expensive can be asked only in the states that it mee
 there does not depend on what it does elsewhere, so nothing is lost: its certificates are as true.
 
 Where actions cannot be listed (LargeActionMDP) the law of a sampling policy cannot be either: :mod:`.large_action`.
+Where steps have costs and episodes a budget, both sums count: :mod:`.constrained`.
 """
 
 from dataclasses import dataclass, replace
@@ -29,11 +30,13 @@ import numpy as np
 
 from ..models import FiniteHorizonMDP, LinearMDP, ModelError, TabularMDP
 from ..models._checks import flag, plain_array, whole_number
+from ..models.measures import added_up
 from ..models.summaries import Summarised
 from ..solvers.dynamic_programming import backward_induction, evaluate_policy
 from ..solvers.solution import Certificate, Status
-from ..wrappers.exact_view import ExactView, exact_view, large_action_view
+from ..wrappers.exact_view import ConstrainedView, ExactView, constrained_view, exact_view, large_action_view
 from ..wrappers.opponents import mode
+from .constrained import ConstrainedAudit, audit_constrained
 from .large_action import LargeActionAudit, audit_large_action
 from .linear_support import reachable_states, support_values
 from .policies import FloatArray, IntArray, action_table, array_table
@@ -121,7 +124,7 @@ class Audit(Summarised):
         return (low - rounding * size, high + rounding * size) if np.isfinite(size) else (low, high)
 
 
-AnyAudit = Audit | LargeActionAudit
+AnyAudit = Audit | LargeActionAudit | ConstrainedAudit
 """What :func:`audit` finds."""
 
 
@@ -150,29 +153,33 @@ def audit(
             is over all policies, also those that look at the clock.
         deterministic: Audit the policy's most likely actions instead of its law, as ``predict`` does.
         reachable: Ask the policy only in the states that it meets from rho, in each once, and audit these: for
-            policies that pay for every answer. With ``horizon``, however late it meets them. A LinearMDP is audited
-            where some policy can go, a LargeActionMDP everywhere, either way.
+            policies that pay for every answer. With ``horizon``, however late it meets them. A LinearMDP and a
+            constrained problem are audited where some policy can go, a LargeActionMDP everywhere, either way.
 
     Returns:
-        The audit; of a LargeActionMDP a :class:`LargeActionAudit`, whose ``method`` says whether it is exact.
+        The audit; of a LargeActionMDP a :class:`LargeActionAudit`, whose ``method`` says whether it is exact; of a
+        constrained problem a :class:`ConstrainedAudit`, with the policy's cost and violation beside its regret.
         Exploration that an algorithm adds while it trains (DQN's) is not part of its policy.
 
     Raises:
         ModelError: The environment has no model that can be seen, a wrapper makes another decision problem of it,
             the policy does not fit it or keeps a memory, or ``horizon`` is given for a finite-horizon model.
         AgentError: The policy's actions are not Discrete, or it has to learn first.
+        InfeasibleError: No policy keeps within the budget of a constrained problem.
         ValueError: With gamma = 1, from some state no policy terminates, or the total reward is unbounded.
     """
-    if horizon is not None:
-        horizon = whole_number("horizon", horizon, 1)
-        gamma = 1.0 if gamma is None else gamma
+    horizon = None if horizon is None else whole_number("horizon", horizon, 1)
     deterministic, reachable = flag("deterministic", deterministic), flag("reachable", reachable)
     large = large_action_view(env)
     if large is not None:
-        if horizon is not None or gamma not in (None, 1.0):
-            raise ModelError(f"gamma is {gamma} and horizon {horizon}, but a LargeActionMDP has both; leave them out")
+        _refuse_other_episodes(gamma, horizon, "a LargeActionMDP")
         return audit_large_action(policy, large, deterministic)
-    view = exact_view(env, gamma)
+    constrained = constrained_view(env)
+    if constrained is not None:
+        _refuse_other_episodes(gamma, horizon, "a constrained problem")
+        ask = partial(_table, policy, constrained, deterministic)
+        return audit_constrained(constrained.model, ask, constrained.solution(), deterministic)
+    view = exact_view(env, 1.0 if gamma is None and horizon is not None else gamma)
     table = partial(_table, policy, view, deterministic)
     if isinstance(view.model, LinearMDP | FiniteHorizonMDP) and horizon is not None:
         raise ModelError(f"horizon is {horizon}, but the model already ends after {view.model.horizon} steps")
@@ -184,7 +191,14 @@ def audit(
     return _on(met, _audit_tabular(met, law, view, view.model, deterministic, horizon))
 
 
-def _table(policy: Any, view: ExactView, deterministic: bool, states: IntArray) -> FloatArray:
+def _refuse_other_episodes(gamma: float | None, horizon: int | None, kind: str) -> None:
+    """Raise where a problem of a horizon of its own, and no discount, is asked about with others."""
+    if horizon is not None or gamma not in (None, 1.0):
+        passed = [f"{name} is {value}" for name, value in (("gamma", gamma), ("horizon", horizon)) if value is not None]
+        raise ModelError(f"{' and '.join(passed)}, but {kind} has its own gamma and horizon; leave them out")
+
+
+def _table(policy: Any, view: ExactView | ConstrainedView, deterministic: bool, states: IntArray) -> FloatArray:
     """The policy's action probabilities (n, A) in states (n,)."""
     if isinstance(policy, np.ndarray | list):
         law = array_table(plain_array("policy", policy), view.model, states)
@@ -300,6 +314,4 @@ def _start(model: LinearMDP, states: IntArray) -> FloatArray:
     """Probabilities of the starting states (n_0,), sorted."""
     rho = model.initial_distribution()
     possible = rho.weights > 0
-    start = np.zeros(states.size)
-    np.add.at(start, np.searchsorted(states, rho.states[possible]), rho.weights[possible])
-    return start
+    return added_up(np.searchsorted(states, rho.states[possible]), rho.weights[possible], states.size)

@@ -10,12 +10,14 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from .audit import AnyAudit, audit
+from .constrained import ConstrainedAudit
 
 
 class AuditCallback(BaseCallback):
     """Audit the policy every ``every`` environment steps, and once before training.
 
-    Logs ``eval/exact_value`` and ``eval/regret`` and keeps everything in ``audits``.
+    Logs ``eval/exact_value`` and ``eval/regret``, where there is a budget ``eval/violation`` too, and keeps everything
+    in ``audits``.
 
     Args:
         env: Environment with a known model, as :func:`audit` takes it; need not be the training environment.
@@ -61,3 +63,5 @@ class AuditCallback(BaseCallback):
         self.audits.append(result)
         self.logger.record("eval/exact_value", result.value)
         self.logger.record("eval/regret", result.regret)
+        if isinstance(result, ConstrainedAudit):
+            self.logger.record("eval/violation", result.violation)

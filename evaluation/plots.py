@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osD^v"  # their number shares no divisor with that of the colours: thirty curves can be told apart
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 INK = "#333a44"
 STYLE: dict[str, Any] = {
     "font.size": 10,
@@ -132,6 +133,35 @@ def query_curves(curves: Mapping[str, QueryCurve], optimal: float, uniform: floa
         axes.set_ylabel("exact value of the policy")
         if curves:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the axes: curves may lie anywhere
+
+    return draw(paint, (6.8, 3.4))
+
+
+def episode_curves(curves: Mapping[str, FloatArray], label: str) -> str:
+    """What adds up over episodes, such as regret, for several seeds: lines are means, bands reach from least to most.
+
+    Args:
+        curves: For each agent's name its sums after 1, ..., K episodes, (n_seeds, K).
+        label: What is added up.
+
+    Raises:
+        ValueError: Curves of another shape than (n_seeds, K), or of no seeds or episodes.
+    """
+    for name, sums in curves.items():
+        if sums.ndim != 2 or not sums.size:
+            raise ValueError(f"the curves of {name!r} have shape {sums.shape}; expected (n_seeds, K)")
+
+    def paint(axes: "Axes") -> None:
+        for colour, style, (name, sums) in zip(cycle(COLOURS), cycle(DASHES), curves.items(), strict=False):
+            # A few hundred points say all that a line of this width can.
+            kept = np.unique(np.linspace(0, sums.shape[1] - 1, 400).astype(np.int64))
+            shown = sums[:, kept]
+            axes.plot(kept + 1, shown.mean(axis=0), color=colour, linestyle=style, linewidth=1.6, label=name)
+            axes.fill_between(kept + 1, shown.min(axis=0), shown.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.set_xlabel("episodes")
+        axes.set_ylabel(label)
+        if curves:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     return draw(paint, (6.8, 3.4))
 

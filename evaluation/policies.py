@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..agents import Agent
 from ..envs.observations import Playable
-from ..models import ModelError, TabularMDP
+from ..models import ConstrainedProblem, ModelError, TabularMDP
 from ..models._checks import plain_array
 from ..solvers.games.operators import double_precision
 from ..wrappers.opponents import Predicts, StatesItsLaw, actions_table, prediction, require_instance, require_law
@@ -56,7 +56,7 @@ def action_table(
     return np.concatenate([_checked_law(ask(observe(block)), (block.size, n_actions)) for block in blocks])
 
 
-def array_table(policy: NDArray[Any], model: Playable, states: IntArray) -> FloatArray:
+def array_table(policy: NDArray[Any], model: Playable | ConstrainedProblem, states: IntArray) -> FloatArray:
     """The action probabilities (n, A) that an array gives states (n,).
 
     Args:

@@ -30,11 +30,12 @@ from .classic import (
     two_state_mdp,
     van_der_wal,
 )
+from .constrained import ConstrainedLinearMDP, ConstrainedMDP, ConstrainedProblem
 from .features import FeatureMap, HashedSimplexFeatures, TableFeatures
 from .files import load_model, same_model, save_model
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
-from .generators import garnet_game, garnet_mdp, random_linear_game, random_linear_mdp
+from .generators import garnet_game, garnet_mdp, random_constrained_linear_mdp, random_linear_game, random_linear_mdp
 from .gymnasium_tables import GymnasiumTable, from_gymnasium, table_of
 from .large_action import LargeActionMDP, large_action_mdp
 from .linear import LinearLaw, LinearMarkovGame, LinearMDP
@@ -51,6 +52,9 @@ from .tabular import TabularMDP
 
 __all__ = [
     "OPENSPIEL_GRID",
+    "ConstrainedLinearMDP",
+    "ConstrainedMDP",
+    "ConstrainedProblem",
     "FeatureMap",
     "FiniteHorizonMDP",
     "FiniteSupportMeasures",
@@ -103,6 +107,7 @@ __all__ = [
     "planted_game",
     "planted_mdp",
     "pursuit_game",
+    "random_constrained_linear_mdp",
     "random_linear_game",
     "random_linear_mdp",
     "realizable_mdp",

@@ -8,6 +8,7 @@ of float64 terms and nothing else.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, cast
@@ -89,7 +90,7 @@ def require_room(what: str, needed: int, max_bytes: int, remedy: str) -> None:
     """Raise where ``what`` would need more than ``max_bytes``; to be asked before anything is allocated."""
     if needed > max_bytes:
         # Python writes no number of more than 4,300 digits.
-        amount = f"{needed:,}" if needed < 2**63 else "2^63 or more"
+        amount = f"{needed:,}" if needed < 10**100 else "10^100 or more"
         raise ModelError(f"{what} needs up to {amount} bytes, more than max_bytes = {max_bytes:,}; {remedy}")
 
 
@@ -105,9 +106,16 @@ def whole_number(name: str, value: object, least: int) -> int:
 
 def real_number(name: str, value: object) -> float:
     """``value`` as a finite float, refusing bools."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ModelError(f"{name} is {value!r}; pass a finite number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:  # of integers and fractions alone, which Python may refuse to write out
+        most = f"{sys.float_info.max:.0e}"
+        raise ModelError(f"{name} is a whole number that float64 cannot hold; pass one up to {most}") from error
+    if not math.isfinite(number):
+        raise ModelError(f"{name} is {value!r}; pass a finite number")
+    return number
 
 
 def unit_number(name: str, value: object) -> float:
@@ -140,8 +148,9 @@ def require_distributions(name: str, probabilities: FloatArray, live: BoolArray 
         probabilities: Shape (..., n).
         live: Shape (...,), the rows to check for their sum; the others must be all zero. None: all rows.
     """
-    if (probabilities < 0).any():
-        index = first(probabilities < 0)
+    bad = ~(probabilities >= 0)  # true of nan, too
+    if bad.any():
+        index = first(bad)
         raise ModelError(f"{entry(name, index)} is {probabilities[index]:.6g}; probabilities must be >= 0")
     with np.errstate(over="ignore"):  # an infinite sum is refused below, not warned about
         sums = np.asarray(probabilities.sum(axis=-1))

@@ -28,6 +28,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._checks import ModelError, whole_number
+from .constrained import ConstrainedLinearMDP, ConstrainedMDP
 from .features import HashedSimplexFeatures, TableFeatures
 from .finite import FiniteHorizonMDP
 from .game import MarkovGame
@@ -40,11 +41,17 @@ VERSION = 1
 FILE_BYTES = 4 * 2**30
 """Default limit on the size of a file to load: 4 GiB."""
 
-Model = TabularMDP | FiniteHorizonMDP | MarkovGame | LinearMDP | LinearMarkovGame
+Model = (
+    TabularMDP | FiniteHorizonMDP | MarkovGame | LinearMDP | LinearMarkovGame | ConstrainedMDP | ConstrainedLinearMDP
+)
 Array = NDArray[Any]
 
-_MODELS = {cls.__name__: cls for cls in (TabularMDP, FiniteHorizonMDP, MarkovGame, LinearMDP, LinearMarkovGame)}
-_PARTS = {cls.__name__: cls for cls in (TableFeatures, HashedSimplexFeatures, FiniteSupportMeasures)}
+_PROCESSES = (TabularMDP, FiniteHorizonMDP, MarkovGame, LinearMDP, LinearMarkovGame)
+_MODELS = {cls.__name__: cls for cls in (*_PROCESSES, ConstrainedMDP, ConstrainedLinearMDP)}
+_PARTS = {
+    cls.__name__: cls
+    for cls in (TableFeatures, HashedSimplexFeatures, FiniteSupportMeasures, FiniteHorizonMDP, LinearMDP)
+}
 _DTYPES = ("<f8", "<i8", "<i4", "|b1", "|u1")
 _CSR_KINDS = {"data": "f", "indices": "i", "indptr": "i"}
 _HEADER = "header"
@@ -58,7 +65,8 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
     """Write a model to exactly this path, replacing what was there in one step.
 
     Args:
-        model: A TabularMDP, FiniteHorizonMDP, MarkovGame, LinearMDP or LinearMarkovGame.
+        model: A TabularMDP, FiniteHorizonMDP, MarkovGame, LinearMDP, LinearMarkovGame, ConstrainedMDP or
+            ConstrainedLinearMDP.
         path: Where; nothing is appended to the name, by habit it ends in ``.npz``.
 
     Raises:

@@ -20,8 +20,9 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 
-from ._checks import FloatArray, IntArray, ModelError, flag, require_room, whole_number
-from .features import HashedSimplexFeatures
+from ._checks import FloatArray, IntArray, ModelError, flag, require_room, unit_number, whole_number
+from .constrained import ConstrainedLinearMDP
+from .features import HashedSimplexFeatures, TableFeatures
 from .game import MarkovGame
 from .linear import LinearMarkovGame, LinearMDP
 from .measures import FiniteSupportMeasures
@@ -33,6 +34,9 @@ DENSE_ENTRIES = 2**20
 
 GARNET_BYTES = 2**32
 """The largest Garnet to build unless the caller says otherwise."""
+
+CONCENTRATION = 0.1
+"""Parameter of the Dirichlet laws of random constrained linear MDPs."""
 
 RewardLaw = Literal["uniform", "normal"]
 
@@ -141,6 +145,62 @@ def random_linear_mdp(
     stages = (whole_number("horizon", horizon, 1), dim)
     mu = _random_measures(stages, n_states, support, rng)
     return LinearMDP(phi, mu, rng.random(stages), _random_start(n_states, support, rng), horizon)
+
+
+def random_constrained_linear_mdp(
+    n_states: int,
+    n_actions: int,
+    dim: int,
+    horizon: int,
+    rng: np.random.Generator | int,
+    *,
+    threshold: float = 0.9,
+    support: int | None = None,
+    max_bytes: int = GARNET_BYTES,
+) -> ConstrainedLinearMDP:
+    """A constrained linear MDP with measures, reward and cost parameters of its own at each stage, starting in state 0.
+
+    The law is that of the experiments of Kitamura, Ghosh, Kozuno, Kumagai, Kasaura, Hoshino, Hosoe, Matsuo, Provably
+    Efficient RL under Episode-Wise Safety in Constrained MDPs with Linear Function Approximation, 2025: features
+    phi(s, a) and measures mu_h,i from Dirichlet(0.1), parameters theta_h and theta^u_h uniform on [0, 1]^d and divided
+    by their largest entry. They ask for utility <phi, theta^u> of at least a share ``threshold`` of u_max, the largest
+    that any policy has; here costs are one minus it, theta_cost = 1 - theta^u, and budget = H - threshold * u_max. So a
+    policy of utility u_max keeps within the budget with (1 - threshold) u_max to spare. The default is not theirs: at
+    0.68 the best policy keeps within the budget by itself in about three instances of four (of S = 100, A = 3, d = 5,
+    H = 4), at 0.9 in one of 30.
+
+    With ``support`` the instance may be of any size: features are then hashed, from Dirichlet(1), and each measure is
+    a Garnet row on ``support`` states, as in :func:`random_linear_mdp`; parameters and budget are drawn as above.
+
+    Args:
+        n_states: S; with ``support`` up to 2^62.
+        n_actions: A.
+        dim: Dimension d of the features.
+        horizon: H.
+        rng: A seed, or where the randomness comes from.
+        threshold: The least utility asked for, as a share of the largest there is, in [0, 1].
+        support: States that each of the H d measures reaches, 1 to S. None: Dirichlet measures on all of them.
+        max_bytes: The largest instance to build.
+
+    Raises:
+        ModelError: A number out of range, or an instance that would be larger; nothing has been allocated then.
+    """
+    rng, share = as_generator(rng), unit_number("threshold", threshold)
+    lead = (whole_number("n_states", n_states, 1), whole_number("n_actions", n_actions, 1))
+    stages = (whole_number("horizon", horizon, 1), whole_number("dim", dim, 1))
+    if support is None:
+        needed, remedy = 8 * math.prod(stages[1:]) * lead[0] * (lead[1] + stages[0]), "pass support, or raise max_bytes"
+        require_room(f"an instance with {lead[0]:,} states", needed, whole_number("max_bytes", max_bytes, 0), remedy)
+        phi = TableFeatures(rng.dirichlet(np.full(dim, CONCENTRATION), lead))
+        mu = rng.dirichlet(np.full(n_states, CONCENTRATION), stages)
+    else:
+        phi = HashedSimplexFeatures(n_states, n_actions, dim, _hash_seed(rng))
+        mu = _random_measures(stages, n_states, support, rng)
+    theta, utility = _largest_one(rng.random(stages)), _largest_one(rng.random(stages))
+    start = FiniteSupportMeasures(np.zeros(1, np.int64), np.ones(1))
+    most = _largest_return(LinearMDP(phi, mu, utility, start, horizon))
+    budget = max(0.0, horizon - share * most)  # u_max may round to more than H
+    return ConstrainedLinearMDP(LinearMDP(phi, mu, theta, start, horizon), 1.0 - utility, budget)
 
 
 def random_linear_game(
@@ -260,6 +320,21 @@ def _random_measures(
 def _random_start(n_states: int, support: int, rng: np.random.Generator) -> FiniteSupportMeasures:
     support = int(support)
     return FiniteSupportMeasures(random_subsets(1, n_states, support, rng)[0], np.full(support, 1.0 / support))
+
+
+def _largest_one(parameters: FloatArray) -> FloatArray:
+    """The parameters (H, d), those of each stage divided by the largest among them."""
+    return parameters / parameters.max(axis=1, keepdims=True)
+
+
+def _largest_return(mdp: LinearMDP) -> float:
+    """v* at the start of a linear MDP, to float64: w_h = theta_h + mu_h max_a <phi, w_{h+1}>."""
+    w = mdp.stage(mdp.horizon - 1).theta
+    for h in range(mdp.horizon - 2, -1, -1):
+        law = mdp.stage(h)
+        w = law.theta + law.mu @ (mdp.phi(law.support) @ w).max(axis=1)
+    rho = mdp.initial_distribution()
+    return float(rho.weights @ (mdp.phi(rho.states) @ w).max(axis=1))
 
 
 def _hash_seed(rng: np.random.Generator) -> int:

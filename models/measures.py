@@ -5,6 +5,7 @@ expectation is E_mu[v] = sum_j w_j v(x_j): a linear model whose d measures have 
 values at d*k states at most.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,11 +74,27 @@ class FiniteSupportMeasures(Immutable):
 
 
 def scattered(columns: IntArray, weights: FloatArray, width: int) -> FloatArray:
-    """Weights (..., k) added up at their columns, (..., width)."""
-    rows = np.zeros((weights.size // weights.shape[-1], width))
-    owner = np.repeat(np.arange(rows.shape[0]), weights.shape[-1])
-    np.add.at(rows, (owner, columns.reshape(-1)), weights.reshape(-1))
-    return rows.reshape(*weights.shape[:-1], width)
+    """Weights (..., k) added up at their columns, (..., width), each sum rounded once."""
+    n_rows = math.prod(weights.shape[:-1])
+    row = np.repeat(np.arange(n_rows), weights.shape[-1])
+    return added_up(row * width + columns.reshape(-1), weights.reshape(-1), n_rows * width).reshape(
+        *weights.shape[:-1], width
+    )
+
+
+def added_up(places: IntArray, weights: FloatArray, n_places: int) -> FloatArray:
+    """Weights (n,) added up at their places, (n_places,).
+
+    Each sum is rounded once, so that bounds on rounding errors need not know how often a place is named.
+    """
+    total = np.bincount(places, weights, n_places).astype(np.float64)
+    (crowded,) = np.nonzero(np.bincount(places, minlength=n_places) > 2)
+    if crowded.size:
+        order = np.argsort(places)
+        begins, ends = (np.searchsorted(places[order], crowded, side) for side in ("left", "right"))
+        for place, begin, end in zip(crowded, begins, ends, strict=True):
+            total[place] = math.fsum(weights[order[begin:end]])
+    return total
 
 
 def require_states_below(name: str, measures: FiniteSupportMeasures, n_states: int) -> None:

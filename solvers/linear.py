@@ -109,7 +109,7 @@ def certify_weights(model: LinearMDP, weights: FloatArray) -> tuple[IntArray, Ce
     below = above = 0.0
     states, values = np.zeros(0, dtype=np.int64), np.zeros(0)
     for h in range(model.horizon - 1, -1, -1):
-        law, states = model.stage(h), _met_states(model, h)
+        law, states = model.stage(h), met_states(model, h)
         stage = _residuals(model, law, states, weights[h], values)
         below = (stage.low + stage.mass * below) * OUTWARDS
         above = (stage.high + stage.mass * above) * OUTWARDS
@@ -118,7 +118,7 @@ def certify_weights(model: LinearMDP, weights: FloatArray) -> tuple[IntArray, Ce
     return states, Certificate(lower, upper)
 
 
-def _met_states(model: LinearMDP, h: int) -> IntArray:
+def met_states(model: LinearMDP, h: int) -> IntArray:
     """The states (n,) in which an episode can be at stage h."""
     if h > 0:
         return model.stage(h - 1).support

@@ -150,7 +150,8 @@ def _mixed_rule(name: str, weights: FloatArray, n_states: int, n_actions: int, s
         index = first(off)
         total = float(weights[index].sum())
         raise ValueError(f"{entry(name, (*stage, *index))} sums to {total:.12g}, not 1; normalise that row")
-    return Mix(weights.reshape(-1))
+    # Bounds on v* are bounds on the values of laws, which sum to one.
+    return Mix((weights / weights.sum(axis=1, keepdims=True)).reshape(-1))
 
 
 def stages_backwards(model: FiniteHorizonMDP) -> Iterator[tuple[int, DecisionRows]]:

@@ -34,7 +34,9 @@ C = M^T (diag mu - mu mu^T) M,
     (I + C (diag nu - nu nu^T)) e = -(y + mu M),        y <- y + t e.
 
 The matrix has no eigenvalue below one, and e is a direction of descent, along which t is halved until upper falls;
-small temperatures are approached through larger ones. All games take their steps together.
+small temperatures are approached through larger ones. All games take their steps together. From policies of nearby
+games, where a planner has them, two or three steps at the temperature wanted are enough; games that take more than
+WARM_STEPS begin anew.
 """
 
 from typing import NamedTuple, cast
@@ -42,7 +44,16 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models._checks import BoolArray, ModelError, real_number
+from ..models._checks import (
+    PROBABILITY_TOLERANCE,
+    BoolArray,
+    ModelError,
+    entry,
+    first,
+    real_array,
+    real_number,
+    require_shape,
+)
 from .bellman import UNIT_ROUNDOFF
 from .matrix_games import require_games
 from .solution import FloatArray, IntArray
@@ -59,7 +70,11 @@ COOLING = 2.0
 # On the way down a temperature is left when Newton's decrement is below this.
 NEAR = 0.1
 MOST_STEPS = 2000
+# So many steps from a start that was passed, before it is given up.
+WARM_STEPS = 12
 MOST_HALVINGS = 50
+# The least normal number: smaller probabilities of a start count as this.
+LEAST = float(np.finfo(np.float64).tiny)
 
 
 class RegularisedGameSolutions(NamedTuple):
@@ -84,6 +99,8 @@ def regularised_matrix_games(
     temperature: float,
     n_actions_0: ArrayLike | None = None,
     n_actions_1: ArrayLike | None = None,
+    *,
+    start: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> RegularisedGameSolutions:
     """Saddle points of N entropy-regularised zero-sum matrix games.
 
@@ -92,22 +109,26 @@ def regularised_matrix_games(
         temperature: tau > 0, in the unit of the payoffs.
         n_actions_0: (N,) number of rows in play, which are the first ones. None: A in every game.
         n_actions_1: (N,) number of columns in play. None: B in every game.
+        start: Policies mu (N, A) and nu (N, B) to start from, such as those of games nearby. They make no difference to
+            what is guaranteed. None: the method's own start.
 
     Raises:
-        ModelError: Naming the payoff that is not finite, or the action count out of bounds; a temperature that is not
-            positive and finite, or below COLDEST times the range of a game (named).
+        ModelError: Naming the payoff that is not finite, the action count out of bounds, or the entry of start that is
+            no probability; a temperature that is not positive and finite, or below COLDEST times the range of a game
+            (named).
         ArithmeticError: Naming a game whose answer misses the guarantee RELATIVE_GAP; no answer is returned then.
     """
     games, counts_0, counts_1 = require_games(payoffs, n_actions_0, n_actions_1)
     tau = require_temperature(temperature)
     batch = _Batch.of(games, tau, _live(counts_0, games.shape[1]), _live(counts_1, games.shape[2]))
     _require_warmth(batch, tau)
+    y_mu, y_nu = (None, None) if start is None else _start_logits(batch, *start)
     if games.shape[1] < games.shape[2]:  # the unknowns are the logits of the player with fewer actions
-        y = _saddle_logits(batch.turned())
+        y = _saddle_logits(batch.turned(), y_mu)
         mu = _softmax(y, batch.live_0)
         nu = _softmax(-_left(mu, batch.M), batch.live_1)
     else:
-        y = _saddle_logits(batch)
+        y = _saddle_logits(batch, y_nu)
         nu = _softmax(y, batch.live_1)
         mu = _softmax(_right(batch.M, nu), batch.live_0)
     return _evaluated(batch, tau, mu, nu)
@@ -174,12 +195,30 @@ class _Batch(NamedTuple):
         return self._replace(M=self.M * cold[:, None, None])
 
 
-def _saddle_logits(batch: _Batch) -> FloatArray:
+def _start_logits(batch: _Batch, mu: ArrayLike, nu: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    return _logits("start mu", mu, batch.live_0), _logits("start nu", nu, batch.live_1)
+
+
+def _logits(name: str, policy: ArrayLike, live: BoolArray) -> FloatArray:
+    """Logits (N, B) of a policy to start from; what float64 holds no longer gets the least one it does."""
+    law = real_array(name, policy)
+    require_shape(name, law, live.shape, "one law for each game")
+    bad = ~((law >= 0.0) & (law <= 1.0 + PROBABILITY_TOLERANCE))
+    if bad.any():
+        index = first(bad)
+        raise ModelError(f"{entry(name, index)} is {law[index]:.6g}; pass a probability")
+    return np.where(live, np.log(np.maximum(law, LEAST)), 0.0)
+
+
+def _saddle_logits(batch: _Batch, start: FloatArray | None) -> FloatArray:
     """Logits (N, B) of nu at the saddle points."""
-    y = np.zeros(batch.live_1.shape)
-    cold = 1.0 / np.maximum(1.0, FIRST_TEMPERATURE * batch.extent)
+    far = 1.0 / np.maximum(1.0, FIRST_TEMPERATURE * batch.extent)
+    y = np.zeros(batch.live_1.shape) if start is None else start
+    cold = far.copy() if start is None else np.ones_like(far)
     going = np.arange(len(y))
-    for _ in range(MOST_STEPS):
+    for steps in range(MOST_STEPS):
+        if start is not None and steps == WARM_STEPS:
+            y[going], cold[going] = 0.0, far[going]
         games = batch.some(going).heated(cold[going])
         step, decrement, gap = _newton_step(games, y[going])
         y[going] = _descend(games, y[going], step, decrement)

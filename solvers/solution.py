@@ -62,6 +62,10 @@ class Status(Enum):
     PRECISION_LIMIT = (
         "stopped where float64 rounding prevents a smaller certified gap: ask for a larger tol, or rescale the rewards"
     )
+    BUDGET_UNRESOLVED = (
+        "float64 rounding hides whether any policy keeps within the budget, which is the least cost there is or next "
+        "to it; nothing is certain below and the upper bound is true: raise the budget a little, by 1e-12 of itself say"
+    )
     NOT_CERTIFIED = (
         "not certified: with gamma = 1 some policies go on for ever, at no cost or at a gain that others make good, so "
         "the optimality equation alone does not bound v* from above; the finite bounds are true, an infinite one "

@@ -5,12 +5,24 @@ closes its bounds fast where chains mix fast, the other jumps where they do not,
 only one state at a time, as along a corridor, sweeps are the cheaper way to spread them. Turns grow fourfold, so
 this takes a small multiple of what the better of the two takes. Without discount policy iteration is the method of
 choice. Finite horizons are solved by backward induction, linear models on the states they can meet, games by
-safeguarded lookahead policy iteration; a large-action MDP comes with its optimum.
+safeguarded lookahead policy iteration, constrained problems by a search over prices of cost; a large-action MDP comes
+with its optimum.
 """
 
 from typing import Any, overload
 
-from ..models import FiniteHorizonMDP, LargeActionMDP, LinearMarkovGame, LinearMDP, MarkovGame, TabularMDP
+from ..models import (
+    ConstrainedLinearMDP,
+    ConstrainedMDP,
+    ConstrainedProblem,
+    FiniteHorizonMDP,
+    LargeActionMDP,
+    LinearMarkovGame,
+    LinearMDP,
+    MarkovGame,
+    TabularMDP,
+)
+from .constrained import ConstrainedSolution, lagrangian_optimum
 from .dynamic_programming import backward_induction, policy_iteration, value_iteration
 from .games.linear import LinearGameSolution, solve_linear_game
 from .games.planning import Pair
@@ -27,16 +39,20 @@ def solve(model: MarkovGame, tol: float = 1e-8) -> Solution[Pair]: ...
 @overload
 def solve(model: LinearMDP, tol: float = 1e-8) -> LinearSolution: ...
 @overload
+def solve(model: ConstrainedProblem, tol: float = 1e-8) -> ConstrainedSolution: ...
+@overload
 def solve(model: LinearMarkovGame, tol: float = 1e-8) -> LinearGameSolution: ...
 def solve(model: Any, tol: float = 1e-8) -> Any:
     """The exact solution of any model, by the solver that fits it.
 
     Args:
-        model: A TabularMDP, FiniteHorizonMDP, LinearMDP, LargeActionMDP, MarkovGame or LinearMarkovGame.
+        model: A TabularMDP, FiniteHorizonMDP, LinearMDP, LargeActionMDP, MarkovGame, LinearMarkovGame, ConstrainedMDP
+            or ConstrainedLinearMDP.
         tol: Wanted bound on the certified gap of the iterative solvers.
 
     Returns:
-        Solution; for linear models :class:`LinearSolution` or :class:`LinearGameSolution`.
+        Solution; for linear models :class:`LinearSolution` or :class:`LinearGameSolution`, for constrained problems
+        :class:`ConstrainedSolution`.
 
     Raises:
         TypeError: The model is of none of these types.
@@ -53,6 +69,8 @@ def solve(model: Any, tol: float = 1e-8) -> Any:
             return solve_game(model, tol)
         case LinearMarkovGame():
             return solve_linear_game(model, tol)
+        case ConstrainedMDP() | ConstrainedLinearMDP():
+            return lagrangian_optimum(model)
         case _:
             raise TypeError(f"model is a {type(model).__name__}; pass one of the models of lookahead_rl.models")
 

@@ -42,6 +42,10 @@ def realizable() -> Any:
     return gym.make("RealizableMDP-v0", n_states=8, horizon=3)
 
 
+def budgeted() -> Any:
+    return gym.make("ConstrainedLinearMDP-v0", n_states=8, n_actions=2, dim=3, horizon=3)
+
+
 SMALL = {"policy_kwargs": {"net_arch": [8]}}
 OFF_POLICY = {"buffer_size": 500, "learning_starts": 20, "batch_size": 8, "train_freq": 8, **SMALL}
 CASES = {
@@ -52,6 +56,7 @@ CASES = {
     "DQN": Case(kwargs={"hyperparameters": OFF_POLICY}, is_additive=False),
     "FictitiousPlay-v0": Case(game, {"side": "player_0", "knows_model": False}, side="player_0"),
     "GamePolicyIteration-v0": Case(game, side="player_0"),
+    "HardViolationSoftmax-v0": Case(budgeted),
     "KSampleLookahead-v0": Case(
         kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "advantage_epochs": 2, **SMALL}}
     ),
@@ -62,6 +67,8 @@ CASES = {
     "PPO": Case(kwargs={"hyperparameters": {"n_steps": ROLLOUT, "batch_size": 16, "n_epochs": 2, **SMALL}}),
     "RolloutPlanner-v0": Case(realizable, {"budget": 300}),
     "SAC": Case(lambda: gym.make("Pendulum-v1"), {"hyperparameters": OFF_POLICY}),
+    "SafeOptimisticPessimistic-v0": Case(budgeted),
+    "SoftmaxPrimalDual-v0": Case(budgeted),
     "SparseSampling-v0": Case(realizable, {"budget": 300}),
     "TensorPlan-v0": Case(realizable, {"budget": 300}),
     "UCT-v0": Case(realizable, {"budget": 300}),
@@ -491,7 +498,7 @@ def test_hyperparameters_are_plain_data_from_the_start():
     assert agent.model.lr_schedule(0.5) == pytest.approx(5e-4)
     with pytest.raises(AgentError, match=r"hyperparameters\['policy_kwargs'\]\['activation_fn'\] is <class"):
         ppo(policy_kwargs={"activation_fn": nn.ReLU})
-    with pytest.raises(AgentError, match=r"activation_fn'\] is 'Linnear'; name a module of torch.nn"):
+    with pytest.raises(AgentError, match=r"activation_fn'\] is 'Linnear'; pass a module of torch.nn that is made"):
         ppo(policy_kwargs={"activation_fn": "Linnear"})
     with pytest.raises(AgentError, match="PPO has no hyperparameter 'learning_rat'; near are: learning_rate"):
         ppo(learning_rat=1)
@@ -533,7 +540,7 @@ def test_networks_of_another_shape_are_refused(tmp_path: Path):
     content = read_archive(path)
     content["config"]["hyperparameters"]["policy_kwargs"]["net_arch"] = [5]
     write_archive(path, content)
-    with pytest.raises(AgentError, match="does not hold all of its agent, or holds it wrongly"):
+    with pytest.raises(AgentError, match=r"shape \(4, 4\); expected float32 of shape \(4, 5\)"):
         load_agent(path, gym.make("FrozenLake-v1"))
 
 

@@ -266,6 +266,21 @@ def test_an_exact_answer_has_a_gap_of_rounding_size() -> None:
     assert backward_induction(model).certificate.gap <= 1e-13
 
 
+@pytest.mark.parametrize("mass", [1.0 + 9e-10, 1.0 - 9e-10])
+def test_a_law_that_misses_one_is_certified_as_normalised(mass: float) -> None:
+    """So that nothing is claimed above v*, though a law may miss one by the rounding of a sum."""
+    law, r = np.full((1, 2), 0.5 * mass), np.array([[1.0, 1.0]])
+    discounted = TabularMDP(np.ones((1, 2, 1)), r, 0.5, np.ones(1))
+    staged = FiniteHorizonMDP(np.ones((1, 2, 1)), r, 2, np.ones(1))
+    for bounds in (certify(discounted, np.array([2.0]), law), evaluate_policy(discounted, law).certificate):
+        assert 2.0 - 1e-12 <= bounds.lower[0] <= 2.0 <= bounds.upper[0] <= 2.0 + 1e-12
+    for bounds in (
+        certify_stages(staged, np.array([[2.0], [1.0], [0.0]]), law),
+        evaluate_policy(staged, law).certificate,
+    ):
+        assert 2.0 - 1e-12 <= bounds.lower[0, 0] <= 2.0 <= bounds.upper[0, 0] <= 2.0 + 1e-12
+
+
 @pytest.mark.parametrize("reward", [1.0, 0.0, -1.0])
 def test_where_the_discount_is_within_rounding_of_one_the_bounds_are_true_if_infinite(reward: float) -> None:
     gamma = 1.0 - 2.0**-53

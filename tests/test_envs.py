@@ -25,6 +25,7 @@ from lookahead_rl.envs.registration import GYMNASIUM, register_environments
 from lookahead_rl.envs.simulators import LinearSimulator, TabularSimulator, simulator_of
 from lookahead_rl.envs.tabular import ModelEnv
 from lookahead_rl.models import (
+    ConstrainedProblem,
     FiniteHorizonMDP,
     GenerativeModel,
     LargeActionMDP,
@@ -255,9 +256,10 @@ def test_returns_have_the_types_that_every_checker_wants(env_id: str, observatio
         assert isinstance(shown, np.int64 if observation == "state" else np.ndarray)
         assert observation == "state" or (shown.dtype == np.float32 and shown.base is None)
     assert [type(x) for x in (reward, terminated, truncated)] == [float, bool, bool]
-    assert info == {"prob": 1.0}
-    assert step_info.keys() == {"prob"}
-    assert type(step_info["prob"]) is float
+    costs = {"cost": 0.0} if isinstance(env.unwrapped.model, ConstrainedProblem) else {}
+    assert info == {"prob": 1.0} | costs
+    assert step_info.keys() == info.keys()
+    assert all(type(told) is float for told in step_info.values())
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -444,11 +446,30 @@ def initial_value(env: Any) -> float:
     """rho . v*_0, by backward induction on the written-out table; over some of the actions where there are too many."""
     if isinstance(env.model, LargeActionMDP):
         return initial_value_of_large(env.model)
-    model = tabular(env.model)
+    if isinstance(env.model, ConstrainedProblem):
+        return initial_value_within_budget(env.model)
+    return initial_value_of_process(env.model)
+
+
+def initial_value_of_process(process: Any) -> float:
+    model = tabular(process)
     v = np.zeros(model.n_states)
-    for _ in range(env.model.horizon):
+    for _ in range(process.horizon):
         v = (model.r + (model.P_rows @ v).reshape(model.r.shape)).max(axis=1)
     return float(model.rho @ v)
+
+
+def initial_value_within_budget(model: ConstrainedProblem) -> float:
+    """The least of v*_{r - y c} + y budget over the prices y, searched for by thirds."""
+
+    def bound(price: float) -> float:
+        return initial_value_of_process(model.weighted(1.0, -price)) + price * model.budget
+
+    low, high = 0.0, 10.0
+    for _ in range(80):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, right) if bound(left) <= bound(right) else (left, high)
+    return bound(low)
 
 
 def initial_value_of_large(model: LargeActionMDP) -> float:

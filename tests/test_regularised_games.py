@@ -192,7 +192,7 @@ def test_a_temperature_below_what_float64_resolves_is_refused() -> None:
 
 def test_a_wrong_answer_is_found_out_and_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     solver = regularised_matrix_games.__globals__
-    monkeypatch.setitem(solver, "_saddle_logits", lambda batch: np.zeros(batch.live_1.shape))
+    monkeypatch.setitem(solver, "_saddle_logits", lambda batch, start: np.zeros(batch.live_1.shape))
     with pytest.raises(ArithmeticError, match=r"payoffs\[0\]: the duality gap .* misses the guarantee"):
         regularised_matrix_games([[[1.0, 0.0], [0.0, 3.0]]], 0.1)
 

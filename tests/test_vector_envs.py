@@ -17,7 +17,15 @@ from scipy.stats import chisquare
 from lookahead_rl.envs.registration import GYMNASIUM
 from lookahead_rl.envs.tabular import ModelEnv
 from lookahead_rl.envs.vector import VectorModelEnv
-from lookahead_rl.models import FiniteHorizonMDP, LinearMDP, ModelError, TableFeatures, TabularMDP, garnet_mdp
+from lookahead_rl.models import (
+    ConstrainedMDP,
+    FiniteHorizonMDP,
+    LinearMDP,
+    ModelError,
+    TableFeatures,
+    TabularMDP,
+    garnet_mdp,
+)
 
 IDS = [registration.id for registration in GYMNASIUM]
 MODES = list(AutoresetMode)
@@ -52,7 +60,15 @@ def scripted_coins() -> TabularMDP:
     return TabularMDP(P, chain.r, 0.9, chain.rho, chain.terminal)
 
 
+def scripted_constrained() -> ConstrainedMDP:
+    """The finite chain, on which going on costs more at each stage."""
+    c = np.zeros((3, 6, 3))
+    c[:, :5, 1] = np.array([[0.1], [0.2], [0.3]])
+    return ConstrainedMDP(scripted_finite(), c, 0.25)
+
+
 MODELS = {
+    "constrained": scripted_constrained(),
     "discounted": scripted_mdp(),
     "coins": scripted_coins(),
     "finite": scripted_finite(),

@@ -24,6 +24,7 @@ from ..envs.game_observations import joint_shape
 from ..envs.games import PLAYERS, MarkovGameEnv
 from ..envs.model_backed import ModelBacked
 from ..models import (
+    ConstrainedProblem,
     FiniteHorizonMDP,
     LargeActionMDP,
     LinearMarkovGame,
@@ -85,6 +86,23 @@ class LargeActionView:
     observe: Callable[[IntArray], Any]
 
 
+@dataclass(frozen=True, eq=False)
+class ConstrainedView:
+    """What an environment of a constrained problem is and shows.
+
+    Attributes:
+        model: The constrained problem.
+        observation_space: Space of the observations, through all wrappers.
+        observe: As in :class:`ExactView`.
+        solution: Its optimum, kept by the environment.
+    """
+
+    model: ConstrainedProblem
+    observation_space: spaces.Space[Any]
+    observe: Callable[[IntArray], Any]
+    solution: Callable[[], Any]
+
+
 class KnownProcess(ABC):
     """An environment that is not built on a model, but knows the decision process it amounts to."""
 
@@ -113,7 +131,8 @@ def exact_view(env: Any, gamma: float | None = None) -> ExactView:
 
     Raises:
         ModelError: There is no model to see, it has a finite horizon and a discount is given, its actions are digits or
-            too many to write out, or a wrapper makes another decision problem of it (named, with the remedy).
+            too many to write out, it has a budget, which what asks for this view would ignore, or a wrapper makes
+            another decision problem of it (named, with the remedy).
     """
     _require_single(env)
     layers = _observation_layers(env)
@@ -140,6 +159,20 @@ def large_action_view(env: Any) -> LargeActionView | None:
         return None
     observe = _layered(_observation_layers(env), base.observe, env.observation_space)
     return LargeActionView(base.model, env.observation_space, observe)
+
+
+def constrained_view(env: Any) -> ConstrainedView | None:
+    """The view of an environment of a constrained problem; None where the model is another, or not known.
+
+    Raises:
+        ModelError: It is no single Gymnasium environment, or a wrapper makes another decision problem of it.
+    """
+    _require_single(env)
+    base = env.unwrapped
+    if not isinstance(base, ModelBacked) or not isinstance(base.model, ConstrainedProblem):
+        return None
+    observe = _layered(_observation_layers(env), base.observe, env.observation_space)
+    return ConstrainedView(base.model, env.observation_space, observe, base.solution)
 
 
 def _require_single(env: Any) -> None:
@@ -199,6 +232,11 @@ def game_view(env: Any, side: str) -> GameView:
 def _discounted(base: ModelBacked | KnownProcess, gamma: float | None) -> tuple[DecisionProcess, Callable[[], Any]]:
     """The model of one of our environments under another discount, if one is given, and its solution."""
     model = base.model
+    if isinstance(model, ConstrainedProblem):
+        raise ModelError(
+            "the environment has a budget, which a planner of unconstrained problems would ignore; solve(env.unwrapped"
+            ".model) is the optimum within it, and ModelEnv(env.unwrapped.model.mdp) the environment without it"
+        )
     if isinstance(model, LargeActionMDP):
         table = _written_out(model)
         model, solution = table, _solver(table)

@@ -8,7 +8,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from ..envs.optimum import optimal_values, regret
 from ..envs.tabular import ModelEnv
-from ..models import ModelError
+from ..models import ConstrainedProblem, ModelError
 
 
 @final
@@ -24,7 +24,7 @@ class GroundTruth(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         env: One of this package's Gymnasium environments, possibly wrapped.
 
     Raises:
-        ModelError: ``env`` is not one of them, so that its model is not known.
+        ModelError: ``env`` is not one of them, so that its model is not known; or it has a budget.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -33,6 +33,12 @@ class GroundTruth(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         base = env.unwrapped
         if not isinstance(base, ModelEnv):
             raise ModelError(f"the model of {type(base).__name__} is not known; wrap an environment of this package")
+        if isinstance(base.model, ConstrainedProblem):
+            raise ModelError(
+                "with a budget on whole episodes no single state has an optimal value; audit(policy, env) tells what a "
+                "policy loses and what it spends"
+            )
+        self._model = base.model
         self._base = base
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -44,9 +50,9 @@ class GroundTruth(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Take a step; adds ``info["v_star"]`` and ``info["regret"]``."""
         code = self._base.state
         observation, reward, terminated, truncated, info = self.env.step(action)
-        lost = regret(self._base.model, self._base.solution(), code, action)
+        lost = regret(self._model, self._base.solution(), code, action)
         truth = {"v_star": self._v_star(), "regret": lost}
         return observation, reward, terminated, truncated, {**info, **truth}
 
     def _v_star(self) -> float:
-        return float(optimal_values(self._base.model, self._base.solution(), np.array([self._base.state]))[0])
+        return float(optimal_values(self._model, self._base.solution(), np.array([self._base.state]))[0])

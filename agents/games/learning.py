@@ -6,15 +6,13 @@ it says so, and without a discount, to see that play ends.
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 from typing import Any, Self, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...envs.games import PLAYERS
 from ...models import MarkovGame
@@ -24,6 +22,7 @@ from ...wrappers.versus import as_parallel
 from ..base import DiscreteAgent, FloatArray, checked_batch, require_callback, require_steps
 from ..errors import AgentError
 from ..lookup import state_lookup
+from ..progress import progress
 from .planning import tabular_game
 
 
@@ -67,7 +66,7 @@ class GameLearner(DiscreteAgent):
     def learn(self, total_timesteps: int, callback: Any = None, progress_bar: bool = False) -> Self:
         """Play that many more joint actions; learning twice is learning once, twice as long."""
         n, call = require_steps(total_timesteps), require_callback(callback)
-        with _progress(type(self).__name__, n, progress_bar) as steps:
+        with progress(type(self).__name__, n, progress_bar) as steps:
             for _ in steps:
                 self._step()
                 if call is not None and call(self, self.steps) is False:
@@ -136,14 +135,3 @@ def require_discount(game: MarkovGame, gamma: object) -> float:
     if checked == 1.0:
         analyse_play(replace(game, gamma=1.0))
     return checked
-
-
-@contextmanager
-def _progress(name: str, total: int, is_shown: bool) -> Generator[Iterator[int]]:
-    """range(total), with a bar on the terminal if one is wanted."""
-    if not is_shown:
-        yield iter(range(total))
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        yield iter(progress.track(range(total), description=name))

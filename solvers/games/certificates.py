@@ -73,7 +73,7 @@ def analyse_play(game: MarkovGame) -> Play:
     """
     rows = joint_rows(game)
     if game.gamma == 1.0:
-        return Play(rows, _longest_play(rows))
+        return Play(rows, longest_play(rows, "game"))
     steps = steps_bound(game.gamma * rows.mass[1])
     return Play(rows, np.where(game.terminal, 0.0, steps))
 
@@ -120,31 +120,38 @@ def certify_pair(game: MarkovGame, play: Play, value: FloatArray, mu: FloatArray
     return Certificate(np.minimum(lower, value), np.maximum(upper, value))
 
 
-def _longest_play(rows: DecisionRows) -> FloatArray:
-    """xi (S,) with xi >= 1 + P_ab xi outside terminal states: the optimal value of staying in play, verified.
+def longest_play(rows: DecisionRows, name: str) -> FloatArray:
+    """xi (S,) with xi >= 1 + P xi on all rows of states in play: the optimal value of staying in play, verified.
 
-    If 1 + max P_ab y - y <= e < 1, then xi = y / (1 - e) is one.
+    If 1 + max P y - y <= e < 1, then xi = y / (1 - e) is one.
+
+    Args:
+        rows: The rows, gamma = 1.
+        name: What to call them in errors.
+
+    Raises:
+        ValueError: Some policy need never terminate; the message names a state.
     """
     live = ~rows.terminal
     counting = rows.with_rewards(live[rows.owner].astype(np.float64))
     choice = choice_towards(rows, rows.terminal, np.ones(rows.r.size, dtype=np.bool_))
     if (choice < 0).any():
-        raise _endless(int(np.argmax(choice < 0)))
+        raise _endless(name, int(np.argmax(choice < 0)))
     y = np.zeros(rows.n_states)
     try:
         for evaluated in howard(counting, choice, y, 0.01):
             y = np.where(live, evaluated.value, 0.0)
     except UnboundedRewardError as error:
-        raise _endless(error.state) from None
+        raise _endless(name, error.state) from None
     longer, _ = best_rows(counting, row_values(counting, y))
     _, excess = widened(longer - y, rounding_error(counting, y))
     if not excess < 1.0:
-        raise _endless(int(np.argmax(longer - y)))
+        raise _endless(name, int(np.argmax(longer - y)))
     return np.where(live, y * OUTWARDS / (1.0 - excess), 0.0)
 
 
-def _endless(state: int) -> ValueError:
+def _endless(name: str, state: int) -> ValueError:
     return ValueError(
-        f"game has gamma = 1, but play around state {state} need not end: some actions keep it from terminal states "
+        f"{name} has gamma = 1, but play around state {state} need not end: some actions keep it from terminal states "
         "for ever; name the terminal states, or use gamma < 1"
     )

@@ -1,0 +1,1 @@
+"""Learning within a budget: constrained linear MDPs, with regret and violation of each episode on record."""
