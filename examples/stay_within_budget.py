@@ -5,7 +5,7 @@ import gymnasium as gym
 import lookahead_rl  # noqa: F401  registers the environments
 from lookahead_rl.agents import make_agent
 
-env = gym.make("ConstrainedLinearMDP-v0", n_states=20, dim=3, horizon=3, mdp_seed=1)
+env = gym.make("ConstrainedLinearMDP-v0", mdp_seed=1)
 model, optimum = env.unwrapped.model, env.unwrapped.solution()
 print(f"budget {model.budget:.3f}; the best policy within it earns {optimum.value:.3f} and costs {optimum.cost:.3f}")
 

@@ -25,7 +25,8 @@ class Summarised:
     shown: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
-        return self._listed((*self.shown, *(field.name for field in fields(cast("Any", self)))))
+        names = (*self.shown, *(field.name for field in fields(cast("Any", self))))
+        return self._listed(tuple(dict.fromkeys(names)))
 
     def _listed(self, names: tuple[str, ...]) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={summary(getattr(self, name))}' for name in names)})"

@@ -652,3 +652,19 @@ def test_regret_curves_show_every_agent_with_its_seeds():
         assert text in picture
     with pytest.raises(ValueError, match="'a' have shape"):
         episode_curves({"a": np.ones(3)}, "regret")
+
+
+@pytest.mark.parametrize("other", [{"mdp_seed": 1}, {"threshold": 0.95}], ids=["other features", "other budget"])
+def test_what_was_learnt_in_one_problem_is_refused_in_another(other: dict[str, Any], tmp_path: Path):
+    words = {"n_states": 6, "dim": 3, "horizon": 2, "mdp_seed": 0}
+    agent = make_agent("LSVIUCB-v0", gym.make("ConstrainedLinearMDP-v0", **words)).learn(8)
+    agent.save(tmp_path / "agent")
+    with pytest.raises(AgentError, match=r"make the\s+same\s+environment"):
+        type(agent).load(tmp_path / "agent", gym.make("ConstrainedLinearMDP-v0", **(words | other)))
+
+
+def test_features_of_another_instance_are_refused_without_a_record(tmp_path: Path):
+    agent = make_agent("LSVIUCB-v0", gym.make("LinearMDP-v0", n_states=9, horizon=2), record=False).learn(8)
+    agent.save(tmp_path / "agent")
+    with pytest.raises(AgentError, match="features of"):
+        type(agent).load(tmp_path / "agent", gym.make("LinearMDP-v0", n_states=9, horizon=2, mdp_seed=5))

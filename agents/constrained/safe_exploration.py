@@ -103,7 +103,8 @@ class SafeOptimisticPessimisticAgent(ConstrainedLearner):
     Args:
         env: An environment of a ConstrainedLinearMDP, its rewards in [0, 1].
         safe_policy: A policy that costs less than the budget; prior knowledge. Integer actions (S,) or (H, S), or
-            action probabilities (S, A) or (H, S, A). ``"safest"``: one of least cost, computed from the model.
+            action probabilities (S, A) or (H, S, A); or a policy that a solver returned. ``"safest"``: one of least
+            cost, computed from the model.
         n_episodes: Number of episodes announced, K; it enters the theory's constants.
         constants: ``"theory"``: those of the module, with 1 for the constants that the paper leaves open and
             sqrt(log(2 d T / delta)) for each logarithm; they are so cautious that only the safe policy is played in any
@@ -129,7 +130,7 @@ class SafeOptimisticPessimisticAgent(ConstrainedLearner):
         self,
         env: Any,
         *,
-        safe_policy: ArrayLike | str = SAFEST,
+        safe_policy: StagedPolicy | ArrayLike | str = SAFEST,
         n_episodes: int = 10_000,
         constants: str = "practical",
         delta: float = 0.05,
@@ -180,10 +181,10 @@ class SafeOptimisticPessimisticAgent(ConstrainedLearner):
         saving = Channel(None, -used.cost_bonus, 0.0, later, known=saved)
         return stack([reward, exploration, saving], H, mdp.dim)
 
-    def _read_safe_policy(self, told: ArrayLike | str) -> tuple[Any, StagedPolicy | ArrayLike]:
+    def _read_safe_policy(self, told: StagedPolicy | ArrayLike | str) -> tuple[Any, StagedPolicy | ArrayLike]:
         """What was told, as plain values, and the policy it means."""
         if not isinstance(told, str):
-            array = plain_array("safe_policy", told)
+            array = told.table() if isinstance(told, StagedPolicy) else plain_array("safe_policy", told)
             return array.tolist(), array
         if told != SAFEST:
             raise AgentError(f"safe_policy is {told!r}; pass an array of actions or probabilities, or {SAFEST!r}")

@@ -135,8 +135,9 @@ class EpisodicLearner(DiscreteAgent):
 
     @final
     def memory(self) -> dict[str, Any]:
-        """Statistics, the steps of an unfinished episode, the record and the generators' states."""
+        """What the problem was, statistics, steps of an unfinished episode, the record and the generators' states."""
         return {
+            "problem": self._problem(),
             "statistics": self.statistics_memory(),
             "pending": np.array([step[:4] for step in self._pending], dtype=np.int64).reshape(-1, 4),
             "pending_signals": _table([step.signals for step in self._pending], 1),
@@ -149,7 +150,12 @@ class EpisodicLearner(DiscreteAgent):
 
     @final
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Take over what :meth:`memory` returned, and fix the policy again that was fixed then."""
+        """Take over what :meth:`memory` returned, and fix the policy again that was fixed then.
+
+        Raises:
+            AgentError: It was learnt in another problem than this agent's, as far as that shows.
+        """
+        self._require_problem(memory["problem"])
         self.remember_statistics(memory["statistics"])
         signals = cast("list[list[float]]", memory["pending_signals"].tolist())
         places = cast("list[list[int]]", memory["pending"].tolist())
@@ -164,6 +170,19 @@ class EpisodicLearner(DiscreteAgent):
         self.rng.bit_generator.state = memory["rng"]
         self._at = None
         self.new_policy()
+
+    def _problem(self) -> dict[str, float | None]:
+        """What tells problems with equal spaces apart; the optimum only where the model's law may be read."""
+        return {"budget": self.budget, "optimal value": self.yardstick() if self._records else None}
+
+    def _require_problem(self, learnt_in: Mapping[str, float | None]) -> None:
+        for name, here in self._problem().items():
+            there = learnt_in[name]
+            if (there is None) != (here is None) or not np.isclose(there or 0.0, here or 0.0, rtol=1e-9, atol=1e-12):
+                raise AgentError(
+                    f"it was learnt where the {name} is {there}, and here it is {here}: its record would be false; "
+                    "make the same environment (the same mdp_seed), and the agent with the same record"
+                )
 
     def _step(self) -> None:
         """One step, after a reset where no episode is under way."""

@@ -73,7 +73,7 @@ class LinearTask:
         if not isinstance(process, LinearMDP):
             raise AgentError(
                 f"this agent learns linear MDPs, but the model is a {type(found).__name__}; make an environment such "
-                "as LinearMDP-v0, or for a FiniteHorizonMDP the agent UCBVI-v0"
+                "as LinearMDP-v0, or with a budget ConstrainedLinearMDP-v0; a FiniteHorizonMDP is learnt by UCBVI-v0"
             )
         if view.observe != env.unwrapped.observe:
             raise AgentError("a wrapper changes what the states of a linear MDP show; leave it out")
@@ -214,6 +214,13 @@ class LinearLearner(EpisodicLearner):
             rows[h] += 1
         if rows != self.data.counts.tolist():
             raise AgentError(f"{rows} states were met at the stages, but statistics tell of {self.data.counts}")
+        features = self.data.tables().features
+        for observation, (h, row) in zip(self._seen, self._places.values(), strict=True):
+            if not np.array_equal(self.task.read(observation[None]).features[0], features[h, :, :, row]):
+                raise AgentError(
+                    f"the features of {observation} at stage {h} are not those it was learnt with; make the same "
+                    "environment (the same mdp_seed)"
+                )
 
     @cached_property
     def _totals(self) -> tuple[LinearTotals, IntArray, IntArray]:

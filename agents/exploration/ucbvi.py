@@ -168,8 +168,8 @@ def _finite_horizon(model: object) -> FiniteHorizonMDP:
     if isinstance(model, LinearMDP):
         raise AgentError("UCBVI keeps tables of a FiniteHorizonMDP, but the model is a LinearMDP; make LSVIUCB-v0")
     raise AgentError(
-        f"UCBVI needs a finite horizon, but the model is a {type(model).__name__}; make an environment of "
-        "FiniteHorizonMDP(model.P, model.r, H, model.rho)"
+        f"UCBVI needs a finite horizon, but the model is a {type(model).__name__}; make "
+        "lookahead_rl.envs.ModelEnv(FiniteHorizonMDP(model.P, model.r, H, model.rho))"
     )
 
 
