@@ -43,6 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..models import LinearMDP, ModelError
 from ..models._checks import frozen, real_array, real_number, require_shape, whole_number
+from ..models.measures import added_up
 from . import linear_learning_kernels as kernels
 from .linear import met_states
 from .solution import FloatArray, IntArray
@@ -419,8 +420,9 @@ class LinearTotals:
             [_parameters(name, p, model.horizon, model.dim) for name, p in zip(names, signals, strict=True)]
         )
         rho = model.initial_distribution()
-        self._rho = np.zeros(met[0].size)
-        np.add.at(self._rho, np.searchsorted(met[0], rho.states[rho.weights > 0.0]), rho.weights[rho.weights > 0.0])
+        possible = rho.weights > 0.0
+        places = np.searchsorted(met[0], rho.states[possible])
+        self._rho = added_up(places, rho.weights[possible], met[0].size)
 
     def __call__(self, laws: FloatArray) -> FloatArray:
         """Totals (G,) of the policy with these action probabilities (N, A) in :attr:`states` at :attr:`stages`."""

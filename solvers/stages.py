@@ -24,6 +24,7 @@ Rewards and costs are kept in units of their own, powers of two near the largest
 difference in which a model is written.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -214,7 +215,7 @@ class StagedPolicy(Summarised):
         """
         shape = (self.horizon, self.n_states, self.n_actions)
         remedy = "ask action_probabilities(codes) for those of some states, or raise max_bytes"
-        require_room(f"a table of {shape}", 8 * int(np.prod(np.array(shape, dtype=object))), max_bytes, remedy)
+        require_room(f"a table of {shape}", 8 * math.prod(shape), max_bytes, remedy)
         law = np.full(shape, 1.0 / self.n_actions)
         for h, (states, known) in enumerate(zip(self.states, self.laws, strict=True)):
             law[h, states] = known

@@ -218,6 +218,7 @@ def test_a_budget_that_does_not_bind_costs_nothing(method: Any):
 def test_no_linear_program_is_needed_in_a_billion_states():
     model = random_constrained_linear_mdp(10**9, 3, 5, 6, 0, support=5, threshold=0.95)
     program, prices = constrained_optimum(model), lagrangian_optimum(model)
+    assert program.mixture is None  # the linear program's own answer, not that of prices
     assert_certified(model, program)
     assert_certified(model, prices, 1e-11)
     assert prices.multiplier > 0

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from ...models import ConstrainedLinearMDP
 from ...models._checks import real_array, whole_number
-from ...solvers.constrained import InfeasibleError, SafestPolicy, constrained_optimum, safest_policy
+from ...solvers.constrained import InfeasibleError, SafestPolicy, lagrangian_optimum, safest_policy
 from ...solvers.linear_learning import Channel, Channels, stack
 from ..base import FloatArray
 from ..errors import AgentError
@@ -174,7 +174,7 @@ class ConstrainedLearner(LinearLearner):
 
     @cached_property
     def _constrained_value(self) -> float:
-        return constrained_optimum(self.problem).value
+        return lagrangian_optimum(self.problem).value
 
 
 def log_actions(n_actions: int) -> float:

@@ -12,15 +12,15 @@ its steps are kept, and the next call of ``learn`` begins with a new episode.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self, cast, final
+from typing import Any, NamedTuple, cast, final
 
 import numpy as np
 from gymnasium import spaces
 
 from ...models._checks import flag, real_number, whole_number
-from ..base import DiscreteAgent, FloatArray, IntArray, Space, require_callback, require_steps
+from ..base import FloatArray, IntArray, Space
 from ..errors import AgentError
-from ..progress import progress
+from ..stepping import SteppingAgent
 from .record import LearningRecord
 
 CONSTANTS = ("theory", "practical")
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     signals: tuple[float, ...]
 
 
-class EpisodicLearner(DiscreteAgent):
+class EpisodicLearner(SteppingAgent):
     """An agent that learns in episodes. Subclasses say how states are told apart, what is kept, and how plans are made.
 
     Args:
@@ -48,7 +48,6 @@ class EpisodicLearner(DiscreteAgent):
         record: Whether the exact worth of each episode's policy is recorded, for which the model's law is read.
 
     Attributes:
-        steps: Environment steps taken so far.
         episodes: Episodes begun so far.
     """
 
@@ -59,7 +58,7 @@ class EpisodicLearner(DiscreteAgent):
         self._at: tuple[int, int] | None = None
         self._pending: list[Step] = []
         self._worth: list[tuple[float, ...]] = []
-        self.steps, self.episodes = 0, 0
+        self.episodes = 0
 
     @abstractmethod
     def locate(self, observation: Any) -> tuple[int, int]:
@@ -121,19 +120,6 @@ class EpisodicLearner(DiscreteAgent):
         return LearningRecord(worth[:, 0], self.yardstick(), costs, self.budget)
 
     @final
-    def learn(self, total_timesteps: int, callback: Any = None, progress_bar: bool = False) -> Self:
-        """Take that many more steps; learning twice is learning once, twice as long."""
-        n, call = require_steps(total_timesteps), require_callback(callback)
-        with progress(type(self).__name__, n, progress_bar) as steps:
-            for _ in steps:
-                self._step()
-                if call is not None and call(self, self.steps) is False:
-                    break
-        if n == 0 and call is not None:
-            call(self, self.steps)
-        return self
-
-    @final
     def memory(self) -> dict[str, Any]:
         """What the problem was, statistics, steps of an unfinished episode, the record and the generators' states."""
         return {
@@ -184,7 +170,8 @@ class EpisodicLearner(DiscreteAgent):
                     "make the same environment (the same mdp_seed), and the agent with the same record"
                 )
 
-    def _step(self) -> None:
+    @final
+    def take_step(self) -> None:
         """One step, after a reset where no episode is under way."""
         h, row = self._begin() if self._at is None else self._at
         action = self.action_at(h, row, self._play.random())
@@ -192,7 +179,6 @@ class EpisodicLearner(DiscreteAgent):
         later = None if terminated else self.locate(observation)
         signals = self.signals(float(reward), info)
         self._pending.append(Step(h, row, action, -1 if later is None else later[1], signals))
-        self.steps += 1
         self._at = later
         if terminated or truncated:
             self._end()

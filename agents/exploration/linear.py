@@ -206,21 +206,23 @@ class LinearLearner(EpisodicLearner):
         """Take over statistics and states met."""
         self.data.remember(memory["data"])
         seen = checked_batch(memory["seen"], self.observation_space)
-        self._seen, self._places = list(seen), {}
-        rows = [0] * self.task.model.horizon
-        for observation in self._seen:
-            h = int(self.task.read(observation[None]).stages[0])
-            self._places[self.task.key(observation)] = (h, rows[h])
-            rows[h] += 1
-        if rows != self.data.counts.tolist():
-            raise AgentError(f"{rows} states were met at the stages, but statistics tell of {self.data.counts}")
-        features = self.data.tables().features
-        for observation, (h, row) in zip(self._seen, self._places.values(), strict=True):
-            if not np.array_equal(self.task.read(observation[None]).features[0], features[h, :, :, row]):
-                raise AgentError(
-                    f"the features of {observation} at stage {h} are not those it was learnt with; make the same "
-                    "environment (the same mdp_seed)"
-                )
+        shown = self.task.read(seen)
+        met = np.bincount(shown.stages, minlength=self.data.counts.size)
+        if not np.array_equal(met, self.data.counts):
+            raise AgentError(f"{met} states were met at the stages, but statistics tell of {self.data.counts}")
+        rows = np.zeros_like(shown.stages)
+        for h, count in enumerate(met):
+            rows[shown.stages == h] = np.arange(count)
+        if not np.array_equal(shown.features, self.data.features_of(shown.stages, rows)):
+            raise AgentError(
+                "the features of the states met are not those they were learnt with; make the same environment (the "
+                "same mdp_seed)"
+            )
+        self._seen = list(seen)
+        places = zip(shown.stages.tolist(), rows.tolist(), strict=True)
+        self._places = dict(zip(map(self.task.key, self._seen), places, strict=True))
+        if len(self._places) != len(self._seen):
+            raise AgentError("a state was met twice; the file is damaged")
 
     @cached_property
     def _totals(self) -> tuple[LinearTotals, IntArray, IntArray]:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
-from typing import Any, Self, cast, final
+from typing import Any, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,14 @@ from ...models import MarkovGame
 from ...solvers.games.certificates import analyse_play
 from ...wrappers.exact_view import game_view
 from ...wrappers.versus import as_parallel
-from ..base import DiscreteAgent, FloatArray, checked_batch, require_callback, require_steps
+from ..base import FloatArray, checked_batch
 from ..errors import AgentError
 from ..lookup import state_lookup
-from ..progress import progress
+from ..stepping import SteppingAgent
 from .planning import tabular_game
 
 
-class GameLearner(DiscreteAgent):
+class GameLearner(SteppingAgent):
     """A tabular learner. Subclasses say what is played, how the tables change, and which policy they mean.
 
     The environment is the learner's while it learns. Episodes begin with seeds from the learner's own generator, so
@@ -34,13 +34,12 @@ class GameLearner(DiscreteAgent):
 
     Attributes:
         side: The side it plays.
-        steps: Environment steps taken so far.
     """
 
     def __init__(self, env: Any, side: str, seed: int) -> None:
         view = game_view(env, side)
         super().__init__(view.observation_space, view.action_space, seed)
-        self.side, self.steps, self._seed = side, 0, seed
+        self.side, self._seed = side, seed
         self.game: MarkovGame = tabular_game(view.model, "what is learnt")
         self._env = as_parallel(env)
         self._states_of = state_lookup(view.observe, self.game.n_states)
@@ -63,19 +62,6 @@ class GameLearner(DiscreteAgent):
         """The policy learnt for this side (S, A)."""
 
     @final
-    def learn(self, total_timesteps: int, callback: Any = None, progress_bar: bool = False) -> Self:
-        """Play that many more joint actions; learning twice is learning once, twice as long."""
-        n, call = require_steps(total_timesteps), require_callback(callback)
-        with progress(type(self).__name__, n, progress_bar) as steps:
-            for _ in steps:
-                self._step()
-                if call is not None and call(self, self.steps) is False:
-                    break
-        if n == 0 and call is not None:
-            call(self, self.steps)
-        return self
-
-    @final
     def action_probabilities(self, observations: Any) -> FloatArray:
         """The learnt policy (n, A)."""
         return self.policy()[self._states_of(checked_batch(observations, self.observation_space))]
@@ -96,7 +82,8 @@ class GameLearner(DiscreteAgent):
         self.steps, self._state = int(memory["steps"]), None
         self.rng.bit_generator.state = memory["rng"]
 
-    def _step(self) -> None:
+    @final
+    def take_step(self) -> None:
         """One joint action, after a reset where no episode is under way."""
         if self._state is None:
             observations, _ = self._env.reset(seed=int(self.rng.integers(2**31)))
@@ -106,7 +93,6 @@ class GameLearner(DiscreteAgent):
         observations, rewards, *_ = self._env.step({PLAYERS[0]: a, PLAYERS[1]: b})
         s_next = self._seen(observations)
         self.update(s, a, b, float(rewards[PLAYERS[0]]), s_next)
-        self.steps += 1
         self._state = s_next if self._env.agents else None
 
     def _seen(self, observations: Mapping[str, Any]) -> int:
