@@ -51,7 +51,7 @@ setup: .venv/dev.stamp
 pins: PYTHON := python3.11
 pins:
 	@$(find_python); "$$found" -m venv --clear .venv/pins
-	.venv/pins/bin/python -m pip install --quiet --editable '.[deep,report,dev]' "$$(grep '^torch==' constraints.txt)"
+	.venv/pins/bin/python -m pip install --quiet --editable '.[deep,report,experiments,dev]' "$$(grep '^torch==' constraints.txt)"
 	{ sed '/^[^#]/,$$d' constraints.txt; .venv/pins/bin/python -m pip freeze --all --exclude-editable --exclude pip | \
 		sed -e '/^nvidia-/d; /^cuda-/d; /^triton=/d; s/+.*//'; } >constraints.new
 	mv constraints.new constraints.txt
@@ -124,7 +124,7 @@ endef
 	@pwd -P >$@
 
 # Holds all that demo.stamp stands for.
-.venv/dev.stamp: EXTRAS := deep,report,dev
+.venv/dev.stamp: EXTRAS := deep,report,experiments,dev
 .venv/dev.stamp: pyproject.toml constraints.txt
 	$(install)
 	@pwd -P | tee .venv/demo.stamp >$@

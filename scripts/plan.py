@@ -1,6 +1,6 @@
 """``lookahead-rl plan``: planners that see an environment through local access, compared at equal numbers of queries.
 
-Each planner is made anew for each budget and seed; see :mod:`lookahead_rl.evaluation.trials`.
+Each planner is made anew for each budget and seed; see :mod:`lookahead_rl.experiments.trials`.
 """
 
 import inspect
@@ -22,7 +22,7 @@ from ..envs.tabular import ModelEnv
 from ..evaluation import AnyAudit
 from ..evaluation.plots import QueryCurve, query_curves
 from ..evaluation.report import Figure, Row, Section, format_cell, replace_text, write_page
-from ..evaluation.trials import UNIFORM, Ending, Result, Trial, require_local_planner, uniform_play
+from ..experiments.trials import UNIFORM, Ending, Result, Trial, require_local_planner, uniform_play
 from ..models import ModelError
 from ..models._checks import whole_number
 from .arguments import make_env, parse_pairs

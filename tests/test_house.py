@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("models", "solvers", "envs", "wrappers", "agents", "evaluation", "scripts")
+LAYERS = ("models", "solvers", "envs", "wrappers", "agents", "evaluation", "experiments", "scripts")
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PAGES = [

@@ -15,7 +15,7 @@ from lookahead_rl.agents.local.planner import LocalPlanner, Plan, PlanningBudget
 from lookahead_rl.agents.local.tensorplan import NoHypothesisError
 from lookahead_rl.evaluation import audit
 from lookahead_rl.evaluation.plots import QueryCurve, query_curves
-from lookahead_rl.evaluation.trials import Ending, Trial, uniform_play
+from lookahead_rl.experiments.trials import Ending, Trial, uniform_play
 from lookahead_rl.models import ModelError
 from lookahead_rl.scripts.arguments import make_env, parse_pairs
 from lookahead_rl.scripts.cli import main

@@ -19,9 +19,9 @@ from ..agents import AgentError, agent_class, agent_ids, agent_spec, make_agent
 from ..agents.local.agent import LocalPlanningAgent
 from ..agents.local.planner import PlanningBudgetExceeded, RepeatedContradiction
 from ..agents.local.tensorplan import NoHypothesisError
+from ..evaluation.audit import AnyAudit, audit
+from ..evaluation.report import Row
 from ..wrappers import BudgetExceeded
-from .audit import AnyAudit, audit
-from .report import Row
 
 UNIFORM = "Random-v0"
 

@@ -1,0 +1,1 @@
+"""The claims ledger: what the sources say, each statement an experiment with a verdict."""
