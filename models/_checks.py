@@ -122,10 +122,9 @@ def unit_number(name: str, value: object) -> float:
     """``value`` as a float in [0, 1], refusing bools."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ModelError(f"{name} is {value!r}; pass a number in [0, 1]")
-    number = float(value)
-    if not 0.0 <= number <= 1.0:
-        raise ModelError(f"{name} is {number}; it must lie in [0, 1]")
-    return number
+    if not 0 <= value <= 1:  # before it becomes a float, which a huge integer cannot
+        raise ModelError(f"{name} is {value}; it must lie in [0, 1]")
+    return float(value)
 
 
 def discount(value: object) -> float:

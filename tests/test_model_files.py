@@ -436,7 +436,7 @@ def fields(**changes):
         (fields(P=None), "P has shape"),
         (fields(P=[[[1.0]]]), "cannot be loaded|damaged"),
         (fields(extra=1), "has the fields"),
-        (fields(gamma=10**400), "OverflowError"),
+        (fields(gamma=10**400), r"it must lie in \[0, 1\]"),
         (edited(model={"class": "TabularMDP", "fields": sorted(FIELDS)}), "AttributeError"),
         (fields(P={"csr": "model.P", "shape": [8, 4]}), "array 'model.P.data' is missing"),
         (fields(rho={"class": "TabularMDP", "fields": {}}), "it names the class 'TabularMDP'"),

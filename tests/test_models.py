@@ -271,6 +271,7 @@ def test_every_model_refuses_bad_distributions_and_masks(cls, sound, changes, me
         (1.01, r"gamma is 1\.01; it must lie in \[0, 1\]"),
         (-1e-9, "gamma is -1e-09; it must lie in"),
         (np.nan, "gamma is nan; it must lie in"),
+        (10**400, r"0; it must lie in \[0, 1\]"),
         (True, r"gamma is True; pass a number in \[0, 1\]"),
         ("0.9", "gamma is '0.9'; pass a number"),
         (None, "gamma is None; pass a number"),
