@@ -1,6 +1,6 @@
 # Everything lives in .venv, which the first target that needs it makes. A stamp there says which packages are complete.
 
-.PHONY: help demo test test-all lint bench setup pins clean
+.PHONY: help demo test test-all lint bench reference setup pins clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-all  lint, then every test'
 	@echo 'make lint      ruff check, ruff format --check, pyright'
 	@echo 'make bench     the benchmarks, of the comparison with PPO a short form'
+	@echo 'make reference write docs/reference anew from docstrings'
 	@echo 'make setup     only make .venv with everything that development needs'
 	@echo 'make pins      write constraints.txt anew from the newest versions'
 	@echo 'make clean     remove .venv and all that was built'
@@ -42,6 +43,9 @@ bench: .venv/dev.stamp
 		echo "$$file"; $(PY) "$$file" || exit 1; \
 	done
 	$(PY) -m benchmarks.lookahead --quick
+
+reference: .venv/dev.stamp
+	$(PY) -m lookahead_rl.scripts.reference
 
 setup: .venv/dev.stamp
 

@@ -40,6 +40,22 @@ RecurrentState = tuple[NDArray[Any], ...]
 Callback = Callable[["Agent", int], bool | None]
 
 
+class KeepsExperience(ABC):
+    """What learns from the same experience many times, and keeps it apart from what it has learnt."""
+
+    @abstractmethod
+    def experience_memory(self) -> dict[str, Any]:
+        """The experience: nested dictionaries of numpy arrays and plain JSON values."""
+
+    @abstractmethod
+    def remember_experience(self, experience: Mapping[str, Any]) -> None:
+        """Take over what :meth:`experience_memory` of one with equal hyperparameters returned.
+
+        Raises:
+            AgentError: It has other sizes.
+        """
+
+
 class Agent(ABC):
     """What every agent offers. Subclasses are abstract or final; a final one is registered by name.
 
@@ -118,8 +134,18 @@ class Agent(ABC):
         """Take over what :meth:`memory` of an agent of equal :meth:`config` returned."""
 
     @final
-    def save(self, path: str | Path) -> None:
-        """Write the agent to ``path``: arrays and JSON, replacing an earlier file in one step."""
+    def save(self, path: str | Path, *, with_experience: bool = False) -> None:
+        """Write the agent to ``path``: arrays and JSON, replacing an earlier file in one step.
+
+        Args:
+            path: File to write.
+            with_experience: Also write what the agent learns from again and again, such as a replay buffer, if it
+                keeps anything of the kind (:class:`KeepsExperience`): large, and needed only to go on learning exactly
+                as if nothing had happened.
+
+        Raises:
+            AgentError: Something that it learnt or keeps is nothing that a file can hold.
+        """
         content = {
             "agent": entry_point_of(type(self)),
             "observation_space": repr(self.observation_space),
@@ -127,6 +153,8 @@ class Agent(ABC):
             "config": self.config(),
             "memory": self.memory(),
         }
+        if with_experience and isinstance(self, KeepsExperience):
+            content["experience"] = self.experience_memory()
         write_archive(Path(path), content)
 
     @final
@@ -146,6 +174,8 @@ class Agent(ABC):
             agent = cls(env, **content["config"])
             _require_spaces(str(path), content, agent)
             agent.remember(content["memory"])
+            if isinstance(agent, KeepsExperience) and "experience" in content:
+                agent.remember_experience(content["experience"])
         except AgentError:
             raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:

@@ -10,7 +10,8 @@ What the wrapper adds to ``algorithm.learn`` and ``algorithm.predict``:
 
 * the policy's law of actions (:func:`action_law`), for exact evaluation;
 * files without pickle: the tensors of networks and optimisers as arrays, everything else as JSON. Replay
-  buffers are not written (as in stable-baselines3): after loading, an off-policy algorithm fills a new one;
+  buffers are written when asked for (``save(path, with_experience=True)``); without one, an off-policy algorithm fills
+  a new one after loading;
 * random states of its own. These algorithms draw from the global generators of numpy, torch and Python; the
   wrapper exchanges those for the agent's while it works, so that agents disturb neither each other nor their
   caller. On a GPU torch's device generator remains shared.
@@ -20,7 +21,8 @@ policy, so ``predict`` and ``action_law`` are greedy (``agent.model.predict`` ex
 
 ``learn`` continues where it stopped. PPO, A2C and SAC take whole rollouts, so learning n steps twice equals
 learning 2n steps once where n is a multiple of a rollout (PPO: ``n_steps`` times the number of environments).
-Schedules (DQN's exploration, ``lin_`` rates) run over the steps known at each call, so there it does not.
+Schedules (DQN's exploration, ``lin_`` rates) run over the steps known at each call, so there it does not, unless
+``run_schedules_over`` says how many steps there will be in all.
 """
 
 # stable-baselines3 and torch leave many of their types open, which the strict mode would report at each use.
@@ -31,6 +33,8 @@ import difflib
 import importlib
 import inspect
 import random
+import types
+import typing
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, cast, final
@@ -47,18 +51,35 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from .base import Agent, FloatArray, RecurrentState, Space, require_callback, require_seed, require_steps
+from ..models._checks import whole_number
+from .base import (
+    Agent,
+    FloatArray,
+    KeepsExperience,
+    RecurrentState,
+    Space,
+    require_callback,
+    require_seed,
+    require_steps,
+)
 from .errors import AgentError
 from .lookahead.policy import LookaheadPolicy
 from .registry import agent_ids, agent_spec
-from .torch_memory import activation, algorithm_memory, remember_algorithm, require_plain
+from .torch_memory import (
+    activation,
+    algorithm_memory,
+    experience_memory,
+    remember_algorithm,
+    remember_experience,
+    require_plain,
+)
 
 # stable-baselines3 shows a Discrete observation to its networks as a vector with one entry for each value.
 MAX_ONE_HOT = 100_000
 
 
 @final
-class StableBaselinesAgent(Agent):
+class StableBaselinesAgent(Agent, KeepsExperience):
     """An algorithm of stable-baselines3.
 
     Args:
@@ -151,6 +172,30 @@ class StableBaselinesAgent(Agent):
         remember_algorithm(self.model, memory)
         self.action_space.np_random.bit_generator.state = memory["actions_rng"]
         self._randomness.remember(memory["randomness"])
+
+    def experience_memory(self) -> dict[str, Any]:
+        """The replay buffer's filled part or the rollouts kept, and the last episodes that logs show."""
+        return experience_memory(self.model)
+
+    def remember_experience(self, experience: Mapping[str, Any]) -> None:
+        """Take over the experience of an equal algorithm with as many environments."""
+        remember_experience(self.model, experience)
+
+    def run_schedules_over(self, total_timesteps: int) -> None:
+        """Let schedules run over so many steps from the beginning, whatever ``learn`` is asked for at a time.
+
+        For training in parts: n parts are then as one. Not written to files.
+
+        Args:
+            total_timesteps: Steps of the whole training, at least 1.
+        """
+        total = whole_number("total_timesteps", total_timesteps, 1)
+        update = type(self.model)._update_current_progress_remaining  # pyright: ignore[reportPrivateUsage]
+
+        def update_over_all(steps: int, _: int) -> None:
+            update(self.model, steps, total)
+
+        vars(self.model)["_update_current_progress_remaining"] = update_over_all
 
     def _as_callback(self, callback: object) -> BaseCallback:
         if isinstance(callback, BaseCallback):
@@ -317,21 +362,46 @@ def _build(
 def _arguments(algorithm_class: type[BaseAlgorithm], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters as the algorithm takes them, from plain data."""
     own = {"self", "policy", "env", "seed", "device", "_init_setup_model"}
-    known = sorted(set(inspect.signature(algorithm_class.__init__).parameters) - own)
+    taken = inspect.signature(algorithm_class.__init__).parameters
+    known = sorted(set(taken) - own)
     for name, value in hyperparameters.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3) or known
             raise AgentError(f"{algorithm_class.__name__} has no hyperparameter {name!r}; near are: {', '.join(near)}")
         require_plain(f"hyperparameters[{name!r}]", value)
+        _require_type(name, _argument(name, value), taken[name].annotation)
     return {name: _argument(name, value) for name, value in hyperparameters.items()}
 
 
 def _argument(name: str, value: Any) -> Any:
     if isinstance(value, str) and value.startswith("lin_"):
-        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+        try:
+            return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+        except ValueError as error:
+            raise AgentError(
+                f"hyperparameters[{name!r}] is {value!r}; write 'lin_' and a number: 'lin_3e-4'"
+            ) from error
     if name == "train_freq" and isinstance(value, list):
         return tuple(cast("list[Any]", value))
     if name == "policy_kwargs":
         named = cast("dict[str, Any]", value)
         return {key: activation(item) if key == "activation_fn" else item for key, item in named.items()}
     return value
+
+
+def _require_type(name: str, value: Any, annotation: Any) -> None:
+    """Refuse a number, text or truth value where the algorithm says that it takes none."""
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    fitting = {bool: (bool,), int: (int, float), float: (float,), str: (str,)}.get(type(value))
+    if fitting is None or not all(isinstance(kind, type | types.GenericAlias) or _is_callable(kind) for kind in kinds):
+        return
+    if not any(kind in fitting for kind in kinds):
+        wanted = [kind.__name__ for kind in kinds if kind in (bool, int, float, str)]
+        raise AgentError(
+            f"hyperparameters[{name!r}] is {value!r}, of type {type(value).__name__}; pass "
+            f"{' or '.join(wanted) or str(annotation)}"
+        )
+
+
+def _is_callable(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is Callable

@@ -24,9 +24,12 @@ VERSION = 1
 _CONTENT = "agent.json"
 _ARRAY = "$array"
 
+# Bytes from which on an archive has to be told of an array's size in advance.
+_LARGE = 2**30
+
 
 def write_archive(path: Path, content: Mapping[str, Any]) -> None:
-    """Write nested dictionaries and lists of arrays and JSON values.
+    """Write nested dictionaries and lists of arrays and JSON values; equal contents make equal files.
 
     Raises:
         AgentError: A value is neither an array nor plain JSON (named with where it stands).
@@ -35,11 +38,11 @@ def write_archive(path: Path, content: Mapping[str, Any]) -> None:
     document = {"format": FORMAT, "version": VERSION, "content": _pack(content, "agent", arrays)}
     draft = path.with_name(f"{path.name}.part")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_CONTENT, json.dumps(document))
+        # Without dates, so that equal agents make equal files.
+        archive.writestr(zipfile.ZipInfo(_CONTENT), json.dumps(document))
         for i, array in enumerate(arrays):
-            buffer = io.BytesIO()
-            np.save(buffer, array, allow_pickle=False)
-            archive.writestr(_member(i), buffer.getvalue())
+            with archive.open(zipfile.ZipInfo(_member(i)), "w", force_zip64=array.nbytes >= _LARGE) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
     draft.replace(path)
 
 

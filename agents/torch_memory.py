@@ -2,6 +2,9 @@
 
 Networks and optimisers are named by the algorithm itself, by the hooks that stable-baselines3 gives algorithms for
 saving. Hyperparameters are plain data: numbers, text, lists, dictionaries, and names of torch's activations.
+
+Experience is kept apart (:func:`experience_memory`): the filled part of a replay buffer, and the last episodes' returns
+and lengths, of which logs show the mean.
 """
 
 # stable-baselines3 and torch leave many of their types open, which the strict mode would report at each use.
@@ -10,6 +13,7 @@ saving. Hyperparameters are plain data: numbers, text, lists, dictionaries, and 
 import copy
 import inspect
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,8 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.save_util import recursive_getattr
 
+from .base import KeepsExperience
 from .errors import AgentError
 
 # What of an algorithm's progress is neither tensor nor hyperparameter.
@@ -71,6 +77,85 @@ def remember_algorithm(model: BaseAlgorithm, memory: Mapping[str, Any]) -> None:
     for name in _COUNTERS:
         if name in found:
             setattr(model, name, _checked_counter(name, memory["counters"][name], found[name]))
+
+
+def experience_memory(model: BaseAlgorithm) -> dict[str, Any]:
+    """What an algorithm learns from again and again, and the last episodes that its log shows.
+
+    Raises:
+        AgentError: Its replay buffer is of a kind that keeps more than arrays of transitions.
+    """
+    episodes = [[float(info["r"]), float(info["l"])] for info in model.ep_info_buffer or ()]
+    memory: dict[str, Any] = {
+        "episodes": np.array(episodes, dtype=np.float64).reshape(-1, 2),
+        "successes": np.array(model.ep_success_buffer or (), dtype=np.float64),
+    }
+    if (buffer := _replay_buffer(model)) is not None:
+        n = buffer.size()
+        memory["replay"] = {
+            "arrays": {name: array[:n] for name, array in _buffer_arrays(buffer).items()},
+            "position": buffer.pos,
+            "is_full": bool(buffer.full),
+        }
+    if isinstance(model, KeepsExperience):
+        memory["kept"] = model.experience_memory()
+    return memory
+
+
+def remember_experience(model: BaseAlgorithm, memory: Mapping[str, Any]) -> None:
+    """Take over what :func:`experience_memory` of an algorithm with equal hyperparameters returned.
+
+    Raises:
+        AgentError: The experience is of other sizes than this algorithm's.
+    """
+    window = model._stats_window_size  # pyright: ignore[reportPrivateUsage]
+    episodes = cast("list[list[float]]", memory["episodes"].tolist())
+    model.ep_info_buffer = deque(({"r": r, "l": int(n), "t": 0.0} for r, n in episodes), maxlen=window)
+    model.ep_success_buffer = deque(cast("list[float]", memory["successes"].tolist()), maxlen=window)
+    if (buffer := _replay_buffer(model)) is not None:
+        _remember_buffer(buffer, memory["replay"])
+    if isinstance(model, KeepsExperience):
+        model.remember_experience(memory["kept"])
+
+
+def _replay_buffer(model: BaseAlgorithm) -> ReplayBuffer | None:
+    buffer = vars(model).get("replay_buffer")
+    if buffer is not None and type(buffer) not in (ReplayBuffer, DictReplayBuffer, NStepReplayBuffer):
+        raise AgentError(
+            f"a {type(buffer).__name__} keeps more than arrays of transitions, which a file cannot hold; use "
+            "stable-baselines3's ReplayBuffer, DictReplayBuffer or NStepReplayBuffer"
+        )
+    return buffer
+
+
+def _buffer_arrays(buffer: ReplayBuffer) -> dict[str, NDArray[Any]]:
+    """The arrays (buffer_size, n_envs, ...) of a replay buffer; those of a dictionary as ``name/key``."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, value in vars(buffer).items():
+        if isinstance(value, np.ndarray):
+            found[name] = value
+        elif isinstance(value, dict):
+            parts = cast("dict[str, Any]", value).items()
+            found |= {f"{name}/{key}": part for key, part in parts if isinstance(part, np.ndarray)}
+    return found
+
+
+def _remember_buffer(buffer: ReplayBuffer, memory: Mapping[str, Any]) -> None:
+    arrays, into = memory["arrays"], _buffer_arrays(buffer)
+    position, is_full = int(memory["position"]), bool(memory["is_full"])
+    n = buffer.buffer_size if is_full else position
+    for name in sorted(arrays.keys() | into.keys()):
+        expected = _described(into[name][:n]) if name in into else "none"
+        if name not in arrays or _described(arrays[name]) != expected:
+            raise AgentError(
+                f"{name} of the replay buffer is {_described(arrays.get(name))}; expected {expected}: load it with the "
+                "hyperparameters and as many environments as it was filled with"
+            )
+    if not 0 <= position < buffer.buffer_size:
+        raise AgentError(f"the replay buffer's position is {position}; it has {buffer.buffer_size} places")
+    for name, array in arrays.items():
+        into[name][:n] = array
+    buffer.pos, buffer.full = position, is_full
 
 
 def require_arrays(where: str, arrays: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:

@@ -12,7 +12,7 @@ ones by name.
 
 from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 from gymnasium.vector import AutoresetMode
 from pettingzoo import AECEnv
@@ -22,6 +22,7 @@ from .game_looks import Looks
 from .game_observations import Game
 from .games import MarkovGameEnv
 from .games_vector import VectorGameEnv
+from .signatures import joined_signature
 
 GameBuilder = Callable[..., Game]
 LooksBuilder = Callable[[Mapping[str, Any]], Looks]
@@ -50,6 +51,7 @@ def parallel_fn(game: GameBuilder, name: str, looks: LooksBuilder | None = None)
             looks=_looks_of(game, looks, game_arguments),
         )
 
+    cast("Any", parallel_env).__signature__ = joined_signature(parallel_env, game)
     return parallel_env
 
 

@@ -46,6 +46,7 @@ from ..models import (
 from ..models._checks import whole_number
 from ..models.large_action import ActionKind
 from .observations import DecisionProcess, Playable
+from .signatures import joined_signature
 from .tabular import ModelEnv
 from .vector import VectorModelEnv
 
@@ -64,7 +65,7 @@ class EntryPoint:
 
     def __init__(self, build: ModelBuilder) -> None:
         self._build = build
-        self.__doc__ = build.__doc__
+        self.__doc__, self.__signature__ = build.__doc__, joined_signature(self.__call__, build)
 
     def __call__(
         self,
@@ -135,7 +136,9 @@ def random_mdp(
     There are no terminal states: episodes are truncated after 100 steps.
 
     ## Arguments
-    * ``n_states=20``, ``n_actions=4``, ``branching=3``: sizes.
+    * ``n_states=20``: number of states.
+    * ``n_actions=4``: number of actions.
+    * ``branching=3``: next states of each state and action.
     * ``gamma=0.95``: the discount of the exact solution.
     * ``mdp_seed=0``: which instance.
 
@@ -181,7 +184,11 @@ def linear_model(
     The last stage terminates: an episode takes ``horizon`` steps.
 
     ## Arguments
-    * ``n_states=1000``, ``n_actions=4``, ``dim=5``, ``horizon=8``, ``support=5``: sizes.
+    * ``n_states=1000``: number of states, up to 2^62.
+    * ``n_actions=4``: number of actions.
+    * ``dim=5``: dimension of the features phi(s, a).
+    * ``horizon=8``: steps of an episode.
+    * ``support=5``: states that each of the ``dim`` measures of a stage reaches, and first states.
     * ``mdp_seed=0``: which instance.
 
     ## Version History
@@ -227,7 +234,10 @@ def constrained_linear_model(
     The last stage terminates: an episode takes ``horizon`` steps.
 
     ## Arguments
-    * ``n_states=100``, ``n_actions=3``, ``dim=5``, ``horizon=4``: sizes.
+    * ``n_states=100``: number of states.
+    * ``n_actions=3``: number of actions.
+    * ``dim=5``: dimension of the features phi(s, a).
+    * ``horizon=4``: steps of an episode.
     * ``threshold=0.9``: the budget is horizon - threshold * u, where u is the largest expected sum of 1 - cost.
     * ``support=None``: each measure reaches all states; with a number, so many, and n_states may be 10^9.
     * ``mdp_seed=0``: which instance.
@@ -270,7 +280,8 @@ def hard_linear_model(horizon: int = 6, dim: int = 5, n_episodes: int = 1000, md
     The last stage terminates: an episode takes ``horizon`` steps.
 
     ## Arguments
-    * ``horizon=6``, ``dim=5``: sizes.
+    * ``horizon=6``: steps of an episode.
+    * ``dim=5``: dimension of the features, and one more than the number of hidden signs.
     * ``n_episodes=1000``: the number of episodes in which it is hard; more make the actions more alike.
     * ``mdp_seed=0``: the hidden signs.
 
@@ -314,7 +325,10 @@ def realizable_model(
     The last stage terminates: an episode takes ``horizon`` steps.
 
     ## Arguments
-    * ``n_states=64``, ``n_actions=4``, ``horizon=6``, ``dim=5``: sizes.
+    * ``n_states=64``: number of states.
+    * ``n_actions=4``: number of actions.
+    * ``horizon=6``: steps of an episode.
+    * ``dim=5``: dimension of the features phi_h(s).
     * ``stochastic=False``: whether each state and action leads to one state or to three.
     * ``mdp_seed=0``: which instance.
 
@@ -352,7 +366,9 @@ def needle_model(n_actions: int = 4, horizon: int = 5, dim: int = 8, mdp_seed: i
     The last stage terminates: an episode takes ``horizon`` steps.
 
     ## Arguments
-    * ``n_actions=4``, ``horizon=5``, ``dim=8``: sizes.
+    * ``n_actions=4``: number of actions.
+    * ``horizon=5``: steps of an episode, and length of the hidden sequence.
+    * ``dim=8``: dimension of the features phi_h(s).
     * ``mdp_seed=0``: which instance.
 
     ## Version History
@@ -476,7 +492,10 @@ def large_action_model(
     The last stage terminates: an episode takes ``horizon`` steps.
 
     ## Arguments
-    * ``n_states=50``, ``base=10``, ``digits=6``, ``horizon=20``: sizes.
+    * ``n_states=50``: number of states.
+    * ``base=10``: values of a digit.
+    * ``digits=6``: digits of an action.
+    * ``horizon=20``: steps of an episode.
     * ``deceptive=False``: which gap.
     * ``slip=0.2``: probability of a random next state.
     * ``transition_digits=None``: how many leading digits decide where to go; two, unless given.
@@ -533,7 +552,8 @@ def tabular_model(
 
     ## Arguments
     * ``model_path=None``: an .npz file.
-    * ``env_id=None``, ``env_kwargs=None``: what to pass to ``gymnasium.make``.
+    * ``env_id=None``: an environment's id, passed to ``gymnasium.make``.
+    * ``env_kwargs=None``: its arguments.
     * ``gamma=None``: the discount of the exact solution of ``env_id``, 0.99 unless given. A file has its own.
 
     ## Version History

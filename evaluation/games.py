@@ -20,9 +20,9 @@ from ..models._checks import flag
 from ..models.summaries import Summarised
 from ..solvers.games.best_responses import NashGap, nash_gap
 from ..solvers.games.linear import met_game
-from ..solvers.games.operators import require_policy
+from ..solvers.games.operators import available, require_policy
 from ..wrappers.exact_view import GameView, game_view
-from ..wrappers.opponents import PlaysSide, mode, require_law, stated_array, uniform_law
+from ..wrappers.opponents import PlaysSide, mode, moved_to_first, require_law, stated_array, uniform_law
 from .policies import FloatArray, IntArray, action_table
 
 
@@ -95,16 +95,19 @@ def exploitability(
     """
     deterministic = flag("deterministic", deterministic)
     views = game_view(game_env, "player_0"), game_view(game_env, "player_1")
-    states, game, nash_values = _game_to_solve(views[0])
-    mu = _table(policy_0, views[0], 0, states, game)
-    nu = _table(policy_1, views[1], 1, states, game)
+    states, game, nash_values = game_to_solve(views[0])
+    mu = law_table(policy_0, views[0], 0, states, game)
+    nu = law_table(policy_1, views[1], 1, states, game)
     if deterministic:
         mu, nu = mode(mu), mode(nu)
     return Exploitability(states, game.rho, mu, nu, nash_values, nash_gap(game, mu, nu))
 
 
-def _game_to_solve(view: GameView) -> tuple[IntArray, MarkovGame, FloatArray]:
-    """The states that matter, the game on them, its Nash value."""
+def game_to_solve(view: GameView) -> tuple[IntArray, MarkovGame, FloatArray]:
+    """The states (n,) that matter, the game on them, and its Nash value (n,).
+
+    In a LinearMarkovGame the states are those that play can meet; elsewhere all of them.
+    """
     solution = view.solution()
     if isinstance(view.model, LinearMarkovGame):
         states, game = met_game(view.model)
@@ -112,8 +115,23 @@ def _game_to_solve(view: GameView) -> tuple[IntArray, MarkovGame, FloatArray]:
     return np.arange(view.model.n_states), view.model, solution.value
 
 
-def _table(policy: Any, view: GameView, player: int, states: IntArray, game: MarkovGame) -> FloatArray:
-    """Action probabilities (n, A) of one player in states (n,), those of ``game``."""
+def law_table(
+    policy: Any, view: GameView, player: int, states: IntArray, game: MarkovGame, unavailable: str = "refuse"
+) -> FloatArray:
+    """Action probabilities (n, A) of one player in some states.
+
+    Args:
+        policy: As in :func:`exploitability`.
+        view: The whole game as that player sees it.
+        player: 0 or 1.
+        states: (n,), those of ``game``.
+        game: The game on these states.
+        unavailable: What becomes of the probability of actions that a state lacks: ``"refuse"``, or ``"first"``, which
+            moves it to the first available action.
+
+    Raises:
+        ModelError: The policy does not fit, was made for the other side, or plays what is not available.
+    """
     side, uniform = PLAYERS[player], uniform_law(game, player)
     if policy is None:
         return uniform
@@ -121,9 +139,13 @@ def _table(policy: Any, view: GameView, player: int, states: IntArray, game: Mar
     if isinstance(policy, np.ndarray | list):
         law = stated_array(name, policy, view.model.n_states, view.n_actions)
         require_law(name, law)
-        return require_policy(game, player, law[states], name)
-    if isinstance(policy, PlaysSide) and policy.side != side:
+        law = law[states]
+    elif isinstance(policy, PlaysSide) and policy.side != side:
         raise ModelError(f"the policy of {side} was made for {policy.side}; make it with side={side!r}")
-    law = action_table(policy, view.observe, view.observation_space, states, view.n_actions)
-    # Where the episode is over nobody acts.
-    return require_policy(game, player, np.where(game.terminal[:, None], uniform, law), name)
+    else:
+        law = action_table(policy, view.observe, view.observation_space, states, view.n_actions)
+        # Where the episode is over nobody acts.
+        law = np.where(game.terminal[:, None], uniform, law)
+    if unavailable == "first":
+        law = moved_to_first(law, available(game, player))
+    return require_policy(game, player, law, name)

@@ -155,7 +155,7 @@ def _checked_law(law: FloatArray, shape: tuple[int, int]) -> FloatArray:
 def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], FloatArray]:
     """The map from batches of observations to action probabilities."""
     require_instance("policy", policy)
-    stable_baselines = _stable_baselines_law(policy, space)
+    stable_baselines = stable_baselines_law(policy, space)
     if stable_baselines is not None:
         return stable_baselines
     if isinstance(policy, Agent):
@@ -171,8 +171,16 @@ def _asker(policy: object, space: Space, n_actions: int) -> Callable[[Any], Floa
     )
 
 
-def _stable_baselines_law(policy: object, space: Space) -> Callable[[Any], FloatArray] | None:
-    """The law of a stable-baselines3 model, or None for other policies."""
+def stable_baselines_law(policy: object, space: Space) -> Callable[[Any], FloatArray] | None:
+    """The law (n, A) of a stable-baselines3 model as a function of n observations, or None for other policies.
+
+    Args:
+        policy: Anything.
+        space: Space of one observation.
+
+    Raises:
+        ModelError: It is such a model, and observes another space.
+    """
     found = _stable_baselines_model(policy, space)
     if found is None:
         return None

@@ -118,6 +118,28 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> FloatArray:
     return 1.0 - np.searchsorted(ordered, levels, side="right") / ordered.size
 
 
+def performance_profile_band(
+    scores: ArrayLike,
+    thresholds: ArrayLike,
+    rng: np.random.Generator | int,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+) -> tuple[FloatArray, FloatArray]:
+    """Limits (n,), (n,) of the stratified bootstrap for a performance profile, at each threshold by itself.
+
+    Raises:
+        ValueError: As for :func:`performance_profile`; fewer than two runs; ``confidence`` is not in [0, 1]; ``rng`` is
+            neither a Generator nor a seed.
+    """
+    runs, levels, rng = _several("scores", scores), real_array("thresholds", thresholds), as_generator(rng)
+    tail = 0.5 * (1.0 - unit_number("confidence", confidence))
+    drawn = _resample(runs, rng, n_resamples).reshape(n_resamples, -1)
+    fractions = np.array([(drawn > level).mean(axis=1) for level in levels]).reshape(-1, n_resamples)
+    low, high = np.quantile(fractions, [tail, 1.0 - tail], axis=1)
+    return low, high
+
+
 def _middle_mean(scores: FloatArray) -> FloatArray:
     """Interquartile mean (n,) of each row (n, m)."""
     from scipy.stats import trim_mean

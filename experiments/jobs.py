@@ -8,12 +8,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self, cast
 
 from ..models import ModelError
-from ..models._checks import discount, whole_number
+from ..models._checks import discount, flag, whole_number
 
 KEY_DIGITS = 32
 
@@ -35,6 +35,7 @@ class Job:
         side: Which side of a game the agent plays.
         opponent: Who plays the other side of a game: the id of an agent, or the file of one. None: agents of games
             learn the game itself, and others meet uniform play.
+        deterministic: Measure the most likely actions of a policy instead of its law.
 
     Raises:
         ModelError: A value has the wrong type or lies out of its range, or is not plain data.
@@ -51,6 +52,7 @@ class Job:
     gamma: float | None = None
     side: str = "player_0"
     opponent: str | None = None
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -60,6 +62,7 @@ class Job:
             _require_text("opponent", self.opponent)
         for name, least in (("total_timesteps", 0), ("seed", 0), ("n_envs", 1), ("checkpoints", 1)):
             whole_number(name, getattr(self, name), least)
+        flag("deterministic", self.deterministic)
         if self.gamma is not None and self.gamma != 1.0:
             discount(self.gamma)
         for name in ("env_kwargs", "agent_kwargs"):
@@ -89,7 +92,8 @@ class Job:
     @cached_property
     def text(self) -> str:
         """The whole configuration as canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        whole = {one.name: getattr(self, one.name) for one in fields(self)}
+        return json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _require_text(name: str, value: object) -> None:

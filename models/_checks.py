@@ -122,7 +122,7 @@ def unit_number(name: str, value: object) -> float:
     """``value`` as a float in [0, 1], refusing bools."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ModelError(f"{name} is {value!r}; pass a number in [0, 1]")
-    if not 0 <= value <= 1:  # before it becomes a float, which a huge integer cannot
+    if not 0 <= cast("float", value) <= 1:  # before it becomes a float, which a huge integer cannot
         raise ModelError(f"{name} is {value}; it must lie in [0, 1]")
     return float(value)
 

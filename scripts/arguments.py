@@ -1,14 +1,16 @@
 """What the commands' arguments share: environments by their id and ``key=value`` pairs."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 
+from ..experiments.environments import make_single_env
 from ..models import ModelError
 
-Value = int | float | bool | str | None
+Value = int | float | bool | str | list[Any] | dict[str, Any] | None
 
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None}
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -20,10 +22,11 @@ def parse_pairs(name: str, pairs: Sequence[str]) -> dict[str, Value]:
 
     Args:
         name: The option that holds the pairs, for the messages.
-        pairs: Each ``key=value``; values are integers, reals, true, false, none, and else text.
+        pairs: Each ``key=value``; values are integers, reals, true, false, none, lists and dictionaries in JSON, and
+            else text.
 
     Raises:
-        ModelError: A pair has no key or no ``=``, or a key comes twice.
+        ModelError: A pair has no key or no ``=``, a key comes twice, or what begins like JSON is none.
     """
     values: dict[str, Value] = {}
     for pair in pairs:
@@ -32,13 +35,18 @@ def parse_pairs(name: str, pairs: Sequence[str]) -> dict[str, Value]:
             raise ModelError(f"{name} holds {pair!r}; write key=value, such as horizon=100")
         if key in values:
             raise ModelError(f"{name} gives {key} twice; give it once")
-        values[key] = _value(text)
+        values[key] = _value(name, text)
     return values
 
 
-def _value(text: str) -> Value:
+def _value(name: str, text: str) -> Value:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
+    if text.startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"{name} holds {text!r}, which is no JSON: {error}") from error
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _REAL.fullmatch(text) else text
@@ -48,10 +56,6 @@ def make_env(env_id: str, pairs: Sequence[str]) -> gym.Env[Any, Any]:
     """The Gymnasium environment of this id, with the arguments of ``--env-kwargs``.
 
     Raises:
-        ModelError: There is no such environment, or it does not take these arguments.
+        ModelError: There is no such environment (the nearest ids are named), or it does not take these arguments.
     """
-    arguments: dict[str, Any] = {**parse_pairs("--env-kwargs", pairs)}
-    try:
-        return gym.make(env_id, **arguments)
-    except (TypeError, gym.error.Error) as error:  # an argument of another name, an id of no environment
-        raise ModelError(" ".join(str(error).split())) from error
+    return make_single_env(env_id, parse_pairs("--env-kwargs", pairs))

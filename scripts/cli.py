@@ -1,19 +1,22 @@
 """The ``lookahead-rl`` command.
 
-Each command is a frozen dataclass of its arguments with a ``run`` method, in a file of its own. What a user can
-mend (an unknown id, a broken model file, a missing extra) ends the command with one line and exit status 2.
+Each command is a frozen dataclass of its arguments with a ``run`` method, in a file of its own, loaded when it is
+named: what one command needs delays no other. What a user can mend (an unknown id, a broken model file, a missing
+extra) ends the command with one line and exit status 2.
 """
 
+import importlib
 import sys
 from importlib import metadata
+from types import MappingProxyType
 from typing import Protocol
 
 import tyro
 
 from ..agents import AgentError
 from ..models import ModelError
-from .demo import Demo
-from .plan import Plan
+
+PROGRAM = "lookahead-rl"
 
 
 class Command(Protocol):
@@ -24,23 +27,48 @@ class Command(Protocol):
         ...
 
 
-COMMANDS = {"demo": Demo, "plan": Plan}
+COMMANDS = MappingProxyType(
+    {
+        "compare": "Compare",
+        "demo": "Demo",
+        "plan": "Plan",
+        "report": "Report",
+        "reproduce": "Reproduce",
+        "selfplay": "SelfPlay",
+        "solve": "Solve",
+        "sweep": "Sweep",
+        "train": "Train",
+    }
+)
+"""The class of each command, in the module of the command's name."""
+
+
+def command_class(name: str) -> type[Command]:
+    """The class of a command, loaded now."""
+    return getattr(importlib.import_module(f".{name}", __package__), COMMANDS[name])
 
 
 def main(args: list[str] | None = None) -> None:
     """Parse ``args`` (the process's own by default) and run the command they name."""
     arguments = sys.argv[1:] if args is None else args
     if arguments == ["--version"]:
-        print(f"lookahead-rl {metadata.version('lookahead-rl')}")
+        print(f"{PROGRAM} {metadata.version('lookahead-rl')}")
         return
-    command: Command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="lookahead-rl",
-        description="Environments with known answers, and agents that act by looking ahead.",
-        args=arguments,
-    )
+    command = _parsed(arguments)
     try:
         command.run()
     except (AgentError, ModelError, ImportError, OSError) as error:
-        print(f"lookahead-rl: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _parsed(arguments: list[str]) -> Command:
+    """The command that the arguments name, with its own."""
+    if arguments and arguments[0] in COMMANDS:
+        return tyro.cli(command_class(arguments[0]), prog=f"{PROGRAM} {arguments[0]}", args=arguments[1:])
+    return tyro.extras.subcommand_cli_from_dict(
+        {name: command_class(name) for name in COMMANDS},
+        prog=PROGRAM,
+        description="Environments with known answers, and agents that act by looking ahead.",
+        args=arguments,
+    )

@@ -8,7 +8,7 @@ computed when the command runs.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,6 +89,7 @@ class Demo:
             f"PPO and DQN of stable-baselines3, default hyperparameters, {self.total_timesteps:,} environment steps "
             f"each, seed {self.seed}; every value below is exact, none is an average of episodes.",
             sections,
+            configuration=asdict(self),
         )
         if self.json is not None:
             write_json(self.json, [*rows, *game_rows])

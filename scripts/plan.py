@@ -5,7 +5,7 @@ Each planner is made anew for each budget and seed; see :mod:`lookahead_rl.exper
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -185,7 +185,9 @@ class Plan:
         )
         figure = Figure(svg, "Exact value of each planner's policy against the queries it made of its budget.")
         sections = [Section("Value against queries", [text], _means(results), [figure])]
-        write_page(self.out, f"Planning in {self.env_id}", " ".join(self.env_kwargs), sections)
+        write_page(
+            self.out, f"Planning in {self.env_id}", " ".join(self.env_kwargs), sections, configuration=asdict(self)
+        )
 
 
 def _require_payable(agent: str, options: Mapping[str, Any], budget: int) -> None:

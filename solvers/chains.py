@@ -34,6 +34,9 @@ DIRECT_STATES = 6000
 # Iterations of BiCGSTAB between restarts.
 ROUND = 100
 
+# A residual this small, relative to the value, is rounding: nothing is gained by factors that cost more than the rest.
+ROUNDING = 16 * 2.0**-52
+
 _Solver = Callable[[FloatArray], FloatArray]
 
 
@@ -173,7 +176,7 @@ def solve_iteratively(chain: Chain, start: FloatArray, target: float) -> FloatAr
             better = v + correction
             remaining = chain.residual(better)
         progress = np.abs(remaining).max() < 0.5 * norm
-        if not progress and preconditioner is not None:
+        if not progress and (preconditioner is not None or norm <= ROUNDING * np.abs(v).max()):
             return v
         if (unfinished or not progress) and preconditioner is None:
             preconditioner = _symmetric_gauss_seidel(chain)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lookahead_rl.scripts.cli import main
+from lookahead_rl.scripts.cli import COMMANDS, main
 
 
 def test_version(capsys):
@@ -17,7 +17,7 @@ def test_help_names_the_commands(capsys):
         main(["--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("demo", "plan"))
+    assert all(command in shown for command in COMMANDS)
 
 
 def test_the_demo_writes_page_and_rows(tmp_path, capsys):

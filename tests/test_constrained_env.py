@@ -206,7 +206,7 @@ def test_audits_refuse_what_makes_no_sense_here():
 
 @pytest.mark.parametrize("agent_id", ["BackwardInduction-v0", "ValueIteration-v0", "UCT-v0"])
 def test_planners_that_would_ignore_the_budget_refuse(agent_id: str):
-    with pytest.raises((ModelError, AgentError), match="has a budget, which a planner of unconstrained problems would"):
+    with pytest.raises((ModelError, AgentError), match="has a budget, which an agent of unconstrained problems would"):
         make_agent(agent_id, gym.make(ENV_ID, **SMALL))
 
 

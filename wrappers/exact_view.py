@@ -234,7 +234,7 @@ def _discounted(base: ModelBacked | KnownProcess, gamma: float | None) -> tuple[
     model = base.model
     if isinstance(model, ConstrainedProblem):
         raise ModelError(
-            "the environment has a budget, which a planner of unconstrained problems would ignore; solve(env.unwrapped"
+            "the environment has a budget, which an agent of unconstrained problems would ignore; solve(env.unwrapped"
             ".model) is the optimum within it, and ModelEnv(env.unwrapped.model.mdp) the environment without it"
         )
     if isinstance(model, LargeActionMDP):

@@ -138,9 +138,18 @@ class StatingPlayer(Player):
         Raises:
             ModelError: The law is no distribution over the actions.
         """
+        law = self.law(observation)
+        return int(np.argmax(law)) if self._deterministic else draw(law, rng)
+
+    def law(self, observation: Any) -> FloatArray:
+        """Action probabilities (A,) on an observation.
+
+        Raises:
+            ModelError: They are no distribution over the actions.
+        """
         name, law = stated_law(self._policy, _batch_of_one(observation, self._space), self._shape)
         require_law(name, law)
-        return int(np.argmax(law[0])) if self._deterministic else draw(law[0], rng)
+        return law[0]
 
     def begin(self) -> None:
         """Nothing is remembered."""
@@ -207,7 +216,7 @@ def opponent_law(
     name, law = _stated(opponent, view, game.n_states)
     law = np.where(game.terminal[:, None], uniform, law)
     require_law(name, law)
-    law = _moved_to_first(law, available(game, player)) if unavailable == "first" else law
+    law = moved_to_first(law, available(game, player)) if unavailable == "first" else law
     law = require_policy(game, player, law, name)
     return mode(law) if deterministic else law
 
@@ -350,7 +359,7 @@ def _stated(opponent: Any, view: GameView, n_states: int) -> tuple[str, FloatArr
     )
 
 
-def _moved_to_first(law: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
+def moved_to_first(law: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
     """The law (S, A) with all probability outside the action sets moved to action 0."""
     moved = np.where(inside, law, 0.0)
     moved[:, 0] += np.where(inside, 0.0, law).sum(axis=1)

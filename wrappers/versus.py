@@ -9,6 +9,7 @@ where the game is one of this package and the opponent states its law, the proce
 it has an exact answer: its optimal value is the value of a best response to the opponent.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral
 from typing import Any, cast, final
@@ -102,7 +103,13 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
         Raises:
             ModelError: It cannot play the other side.
         """
-        self._next_player = self._player_of(opponent)
+        self._next_player = seated(
+            opponent,
+            self.game_env,
+            self.other,
+            deterministic=self._deterministic,
+            unavailable=self._unavailable,
+        )
         self._opponent = opponent
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -214,45 +221,77 @@ class VersusOpponent(KnownProcess, gym.Env[Any, Any]):
             self._truth = law, process, None
         return self._truth
 
-    def _player_of(self, opponent: Any) -> Player:
-        require_opponent(opponent, self.other)
-        space = self.game_env.action_space(self.other)
-        if opponent is None:
-            return UniformPlayer(_n_actions(space, self.other))
-        if isinstance(opponent, np.ndarray | list):
-            return TabledPlayer(self._law(opponent), cast("MarkovGameEnv", self.game_env.unwrapped))
-        if isinstance(opponent, StatesItsLaw) and isinstance(space, spaces.Discrete):
-            seen = self.game_env.observation_space(self.other)
-            return StatingPlayer(opponent, seen, int(space.n), self._deterministic)
-        if isinstance(opponent, Predicts):
-            require_predict(opponent)
-            return PredictingPlayer(opponent, self._deterministic)
-        raise ModelError(
-            f"opponent is {type(opponent).__name__}; pass None (uniform play), an agent such as make_agent(...), a "
-            "model of stable-baselines3, anything with predict(observation, ...), or an array of action probabilities, "
-            "such as solution.policy[0] or [1]"
-        )
-
     def _allowed(self, player: str, action: Any) -> Any:
-        """The action itself, or the first available one where the rule says so.
+        """The action itself, or the first available one where the rule says so."""
+        return allowed_action(player, action, self._infos.get(player, {}), self._unavailable)
 
-        Raises:
-            ModelError: It is not available, and the rule says nothing of another one.
-        """
-        mask = self._infos.get(player, {}).get("action_mask")
-        if mask is None:
-            return action
-        number = action[()] if isinstance(action, np.ndarray) and action.ndim == 0 else action
-        if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < len(mask):
-            return action  # the game says that it is none
-        if mask[int(number)]:
-            return action
-        if self._unavailable == "refuse":
-            raise ModelError(
-                f"actions[{player!r}] is {int(number)}, which is not available now: choose by action_masks(), or make "
-                'the first available action stand for it with VersusOpponent(..., unavailable="first")'
-            )
-        return int(np.argmax(mask))
+
+def seated(
+    policy: Any,
+    game_env: ParallelEnv[str, Any, Any],
+    side: str,
+    *,
+    deterministic: bool = False,
+    unavailable: str = "refuse",
+) -> Player:
+    """A policy ready to play one side of a game.
+
+    Args:
+        policy: As the opponent of :class:`VersusOpponent`.
+        game_env: The game.
+        side: The side it plays.
+        deterministic: Whether it plays its most likely actions.
+        unavailable: What an action that a state lacks does, for arrays; see :func:`allowed_action` for the others.
+
+    Raises:
+        ModelError: It cannot play this side.
+    """
+    require_opponent(policy, side)
+    space = game_env.action_space(side)
+    if policy is None:
+        return UniformPlayer(_n_actions(space, side))
+    if isinstance(policy, np.ndarray | list):
+        view = game_view(game_env, side)
+        law = opponent_law(view, side, policy, deterministic=deterministic, unavailable=unavailable)
+        return TabledPlayer(law, cast("MarkovGameEnv", game_env.unwrapped))
+    if isinstance(policy, StatesItsLaw) and isinstance(space, spaces.Discrete):
+        return StatingPlayer(policy, game_env.observation_space(side), int(space.n), deterministic)
+    if isinstance(policy, Predicts):
+        require_predict(policy)
+        return PredictingPlayer(policy, deterministic)
+    raise ModelError(
+        f"opponent is {type(policy).__name__}; pass None (uniform play), an agent such as make_agent(...), a "
+        "model of stable-baselines3, anything with predict(observation, ...), or an array of action probabilities, "
+        "such as solution.policy[0] or [1]"
+    )
+
+
+def allowed_action(player: str, action: Any, info: Mapping[str, Any], unavailable: str) -> Any:
+    """The action itself, or the first available one where the rule says so.
+
+    Args:
+        player: Whose action it is.
+        action: The action.
+        info: What the game told that player, such as ``"action_mask"``.
+        unavailable: ``"refuse"`` or ``"first"``.
+
+    Raises:
+        ModelError: It is not available, and the rule says nothing of another one.
+    """
+    mask = info.get("action_mask")
+    if mask is None:
+        return action
+    number = action[()] if isinstance(action, np.ndarray) and action.ndim == 0 else action
+    if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < len(mask):
+        return action  # the game says that it is none
+    if mask[int(number)]:
+        return action
+    if unavailable == "refuse":
+        raise ModelError(
+            f"actions[{player!r}] is {int(number)}, which is not available now: choose by action_masks(), or make "
+            'the first available action stand for it with VersusOpponent(..., unavailable="first")'
+        )
+    return int(np.argmax(mask))
 
 
 def as_parallel(game_env: Any) -> ParallelEnv[str, Any, Any]:

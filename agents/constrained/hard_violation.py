@@ -29,7 +29,9 @@ PRACTICAL_TEMPERATURE = 0.005
 
 @final
 class HardViolationSoftmaxAgent(ConstrainedLearner):
-    """Learns a policy within the budget, each episode's excess over it being summed; the module says how.
+    """Learns a policy within the budget, each episode's excess over it being summed.
+
+    The module says how.
 
     The price of each episode is found by bisection instead of the paper's exponentially fine grid.
 

@@ -63,7 +63,9 @@ def optimistic_bonuses(problem: ConstrainedLinearMDP, n_episodes: int, constants
 
 @final
 class SoftmaxPrimalDualAgent(ConstrainedLearner):
-    """Learns a policy whose costs keep within the budget on average over episodes; the module says how.
+    """Learns a policy whose costs keep within the budget on average over episodes.
+
+    The module says how.
 
     Args:
         env: An environment of a ConstrainedLinearMDP, its rewards in [0, 1].

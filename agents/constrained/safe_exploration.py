@@ -96,7 +96,9 @@ def practical_constants(horizon: int) -> SafeConstants:
 
 @final
 class SafeOptimisticPessimisticAgent(ConstrainedLearner):
-    """Learns without ever playing a policy that overspends, from one that is known to be safe; the module says how.
+    """Learns without ever playing a policy that overspends, from one that is known to be safe.
+
+    The module says how.
 
     It is told more than the other learners: the safe policy, and rewards and costs as functions.
 

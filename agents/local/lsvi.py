@@ -181,7 +181,7 @@ def gather(access: LocalAccess, start: Visit, rng: np.random.Generator) -> Queri
 
 @final
 class LSVIAgent(LocalPlanningAgent):
-    """LSVI-v0: :class:`LSVI` as an agent. It plans once and queries nothing when it acts.
+    """Plans by least-squares value iteration on the features of states it sampled, and queries nothing when it acts.
 
     Args:
         env: An environment of this package whose states have features.

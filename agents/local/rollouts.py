@@ -73,7 +73,7 @@ def uniform_return(access: LocalAccess, handle: StateHandle, length: int, rng: n
 
 @final
 class RolloutAgent(LocalPlanningAgent):
-    """RolloutPlanner-v0: :class:`RolloutImprovement` as an agent.
+    """Tries every action, follows it by uniform play, and takes the best mean (:class:`RolloutImprovement`).
 
     Args:
         env: An environment of this package whose states have features.

@@ -104,7 +104,7 @@ def _widest(queries: int, n_actions: int, depth: int) -> int:
 
 @final
 class SparseSamplingAgent(LocalPlanningAgent):
-    """SparseSampling-v0: :class:`SparseSampling` as an agent.
+    """Looks ahead in a tree of samples, at every decision (:class:`SparseSampling`).
 
     Args:
         env: An environment of this package whose states have features (which sparse sampling does not look at).

@@ -16,7 +16,7 @@ CLASSES = {"v*": Hypotheses.OPTIMAL, "any": Hypotheses.ANY}
 
 @final
 class TensorPlanAgent(LocalPlanningAgent):
-    """TensorPlan-v0: plans optimistically where the optimal value is linear in the features of states.
+    """Plans optimistically where the optimal value is linear in the features of states.
 
     ``plan.report`` tells what was found and proved; ``learn`` plans.
 

@@ -142,7 +142,9 @@ def _largest_returns(depth: int, gamma: float) -> FloatArray:
 
 @final
 class UCTAgent(LocalPlanningAgent):
-    """UCT-v0: :class:`UCT` as an agent. States are told apart, so nodes are states at depths.
+    """Searches a tree of simulations by upper confidence bounds, at every decision (:class:`UCT`).
+
+    States are told apart, so nodes are states at depths.
 
     Args:
         env: An environment of this package whose states have features (which UCT does not look at).

@@ -44,9 +44,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from ...models._checks import whole_number
+from ..base import KeepsExperience
 from ..errors import AgentError
 from ..storage import read_archive, write_archive
-from ..torch_memory import algorithm_memory, remember_algorithm, require_arrays
+from ..torch_memory import algorithm_memory, remember_algorithm, require_arrays, to_arrays, to_tensors
 from .actors import DigitActor, require_actions
 from .experience import Experience, Observations, Transitions, combine, take
 from .policy import (
@@ -78,7 +79,7 @@ _CHUNK = 512
 
 
 @final
-class KSampleLookahead(BaseAlgorithm):
+class KSampleLookahead(BaseAlgorithm, KeepsExperience):
     """K-sample lookahead, an algorithm of stable-baselines3.
 
     Args:
@@ -688,6 +689,30 @@ class KSampleLookahead(BaseAlgorithm):
             "memory": algorithm_memory(self),
         }
         write_archive(_with_suffix(path), content)
+
+    def experience_memory(self) -> dict[str, Any]:
+        """The rollouts kept, as arrays; not part of :meth:`save`."""
+        return to_arrays(self.experience.memory())
+
+    def remember_experience(self, experience: Mapping[str, Any]) -> None:
+        """Take over what :meth:`experience_memory` of an algorithm with equal hyperparameters returned.
+
+        Raises:
+            AgentError: The rollouts are of another length, or there are more than this algorithm keeps.
+        """
+        n_rollouts, rollouts = whole_number("n_rollouts", experience["n_rollouts"], 0), experience["rollouts"]
+        if not n_rollouts:
+            self.experience.remember(0, None)
+            return
+        shape, n_kept = np.shape(rollouts["rewards"]), min(n_rollouts, self.experience.window)
+        if shape != (n_kept, self.n_steps, self.n_envs):
+            raise AgentError(
+                f"the rollouts kept have shape {shape}; expected {(n_kept, self.n_steps, self.n_envs)}: load them with "
+                "the hyperparameters and as many environments as they were made with"
+            )
+        kept = Transitions(**to_tensors(rollouts)).map(lambda tensor: tensor.to(self.device))
+        self.experience.remember(n_rollouts, kept)
+        self._is_masked = kept.masks is not None
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] - stable-baselines3's also takes any keyword

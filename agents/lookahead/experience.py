@@ -9,7 +9,7 @@ All of it lies in tensors on the device, (window, n_steps, n_envs, ...), which t
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
@@ -96,6 +96,21 @@ class Experience:
         self._storage, self.n_rollouts = None, 0
         for rollout in kept:
             self.append(rollout)
+
+    def memory(self) -> dict[str, Any]:
+        """The rollouts kept, as tensors (n, n_steps, n_envs, ...) in the order of their slots, and how many came."""
+        if self._storage is None:
+            return {"n_rollouts": 0, "rollouts": {}}
+        kept = self._storage.map(lambda tensor: tensor[: min(self.n_rollouts, self.window)])
+        return {"n_rollouts": self.n_rollouts, "rollouts": dict(vars(kept))}
+
+    def remember(self, n_rollouts: int, rollouts: Transitions | None) -> None:
+        """Take over rollouts in the order of their slots, of which ``n_rollouts`` came; None: none did."""
+        self.n_rollouts, self._storage = n_rollouts, None
+        if rollouts is not None:
+            self._storage = rollouts.map(lambda tensor: tensor.new_empty((self.window, *tensor.shape[1:])))
+            for stored, kept in zip(self._storage.tensors(), rollouts.tensors(), strict=True):
+                stored[: len(kept)] = kept
 
     @property
     def size(self) -> int:
