@@ -111,7 +111,7 @@ define install
 @$(make_venv)
 @rm -f .venv/*.stamp
 @echo 'Installing lookahead-rl with $(EXTRAS) into .venv; progress is in .venv/install.log. The first time this'
-@echo 'downloads about 400 MB in a minute or two (gigabytes where pip finds only torch with CUDA, see README.md).'
+@echo 'downloads some 500 MB in a minute or two (gigabytes where pip finds only torch with CUDA, see README.md).'
 @PIP='$(PY) -m pip install --progress-bar off --constraint constraints.txt'; \
 if ! { $$PIP setuptools && $$PIP --no-build-isolation --editable '.[$(EXTRAS)]'; } >.venv/install.log 2>&1; then \
 	tail -n 20 .venv/install.log >&2; \
@@ -122,7 +122,7 @@ if ! { $$PIP setuptools && $$PIP --no-build-isolation --editable '.[$(EXTRAS)]';
 fi
 endef
 
-.venv/demo.stamp: EXTRAS := deep,report
+.venv/demo.stamp: EXTRAS := deep,report,experiments
 .venv/demo.stamp: pyproject.toml constraints.txt
 	$(install)
 	@pwd -P >$@

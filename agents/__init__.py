@@ -4,6 +4,7 @@ from .base import Agent, Callback, DiscreteAgent
 from .errors import AgentError
 from .registration import register_agents
 from .registry import AgentSpec, agent_class, agent_ids, agent_spec, load_agent, make_agent, register_agent
+from .stepping import SteppingAgent
 
 __all__ = [
     "Agent",
@@ -11,6 +12,7 @@ __all__ = [
     "AgentSpec",
     "Callback",
     "DiscreteAgent",
+    "SteppingAgent",
     "agent_class",
     "agent_ids",
     "agent_spec",

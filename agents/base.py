@@ -286,6 +286,20 @@ def require_callback(callback: Any) -> Callback | None:
     return cast("Callback | None", callback)
 
 
+def require_called_back(agent: Agent, was_called: bool) -> None:
+    """Raise where an agent has learnt without calling the callback that it was given, as :meth:`Agent.learn` promises.
+
+    Raises:
+        AgentError: It has.
+    """
+    if not was_called:
+        raise AgentError(
+            f"{type(agent).__name__}.learn never called its callback, so nobody can tell what it has learnt when; call "
+            "callback(agent, steps) after each environment step, or once with 0 where none are taken (SteppingAgent "
+            "does it for you)"
+        )
+
+
 def _require_spaces(path: str, content: Mapping[str, Any], agent: Agent) -> None:
     for name, space in (("observation_space", agent.observation_space), ("action_space", agent.action_space)):
         if content.get(name) != repr(space):

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from .base import Agent
@@ -91,16 +91,26 @@ def agent_ids() -> tuple[str, ...]:
 def agent_spec(id: str) -> AgentSpec:  # noqa: A002 - as in register_agent
     """What is registered under a name.
 
+    Args:
+        id: The name; ``"module:name"`` imports the module first, as Gymnasium does for environments.
+
     Raises:
         AgentError: Nothing is; the message lists the nearest names.
+        ImportError: The module cannot be imported.
     """
     _list_plugins()
-    if id in _specs:
-        return _specs[id]
+    module, sign, name = str(id).rpartition(":")
+    if sign:
+        _import(module, f"the module of the agent {id}")
+    if name in _specs:
+        return _specs[name]
     by_lower_case = {name.lower(): name for name in _specs}
-    near = difflib.get_close_matches(str(id).lower(), by_lower_case, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(by_lower_case[name] for name in near)}? " if near else ""
-    raise AgentError(f"no agent is registered as {id!r}; {hint}registered are: {', '.join(sorted(_specs))}")
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(by_lower_case[one] for one in near)}? " if near else ""
+    raise AgentError(
+        f"no agent is registered as {name!r}; {hint}registered are: {', '.join(sorted(_specs))}. One of your own is "
+        "named with the module that registers it, my_module:MyAgent-v0"
+    )
 
 
 def agent_class(id: str) -> type[Agent]:  # noqa: A002 - as in register_agent
@@ -185,12 +195,16 @@ def _load(spec: AgentSpec) -> type[Agent]:
     if missing:
         raise ImportError(f'{spec.id} needs {" and ".join(missing)}: pip install "{THIS_PACKAGE}[{spec.extra}]"')
     module_name, class_name = spec.entry_point.split(":")
-    try:
-        module = importlib.import_module(module_name)
-    # A plugin may fail in any way; whatever it is, its name belongs in the message.
-    except Exception as error:
-        raise ImportError(f"{spec.id} of the package {spec.source} cannot be imported: {error!r}") from error
+    module = _import(module_name, f"{spec.id} of the package {spec.source}")
     found = vars(module).get(class_name)
     if not (isinstance(found, type) and issubclass(found, Agent)):
         raise AgentError(f"{spec.entry_point} of the package {spec.source} is not a subclass of Agent")
     return found
+
+
+def _import(module: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    # A plugin may fail in any way; whatever it is, its name belongs in the message.
+    except Exception as error:
+        raise ImportError(f"{what} cannot be imported: {error!r}") from error

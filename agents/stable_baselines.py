@@ -130,13 +130,16 @@ class StableBaselinesAgent(Agent, KeepsExperience):
         """Train for at least ``total_timesteps`` more environment steps (whole rollouts).
 
         ``callback`` is a function (agent, steps), or a callback of stable-baselines3, or a list of these.
+
+        Raises:
+            AgentError: The algorithm finds its hyperparameters unfit only now, or its networks are no longer finite.
         """
         total_timesteps = require_steps(total_timesteps)
         given = cast("list[Any]", callback) if isinstance(callback, list) else [callback]
         callbacks = [self._as_callback(one) for one in given if one is not None]
         if progress_bar:
             callbacks.append(_ProgressBar())
-        with self._randomness.installed():
+        with self._randomness.installed(), _told(self.model):
             self.model.learn(total_timesteps, CallbackList(callbacks), reset_num_timesteps=False)
         return self
 
@@ -235,6 +238,23 @@ def _stated_law(policy: ActorCriticPolicy | LookaheadPolicy, observations: Any) 
     else:
         probabilities = cast("torch.distributions.Categorical", policy.get_distribution(tensor).distribution).probs
     return probabilities.cpu().numpy().astype(np.float64)
+
+
+@contextmanager
+def _told(model: BaseAlgorithm) -> Generator[None]:
+    """Tell as ours what an algorithm finds wrong only while it learns."""
+    name = type(model).__name__
+    try:
+        yield
+    except AssertionError as error:
+        raise AgentError(f"{name} cannot learn with these hyperparameters: {error}") from error
+    except ValueError as error:  # torch's laws refuse what is not finite
+        if all(bool(torch.isfinite(tensor).all()) for tensor in model.policy.state_dict().values()):
+            raise
+        raise AgentError(
+            f"{name} diverged: after {model.num_timesteps:,} steps its networks are not finite; choose a smaller "
+            "learning_rate"
+        ) from error
 
 
 @final
@@ -352,7 +372,7 @@ def _build(
     """Construct an algorithm, its refusal of an environment told as ours."""
     try:
         return algorithm_class(policy, env, seed=seed, device=device, **arguments)
-    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+    except (AssertionError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
         raise AgentError(
             f"{algorithm_class.__name__} refuses observations in {env.observation_space}, actions in "
             f"{env.action_space}, or its hyperparameters: {error}"

@@ -170,7 +170,10 @@ def require_arrays(where: str, arrays: Mapping[str, Any], tensors: Mapping[str, 
             expected = "no such tensor" if tensor is None else _described(tensor)
             raise AgentError(f"{name} of {where} is {_described(array)}; expected {expected}")
         if not np.isfinite(cast("NDArray[Any]", array)).all():
-            raise AgentError(f"{name} of {where} is not finite; use an earlier file")
+            raise AgentError(
+                f"{name} of {where} is not finite: training has diverged; use an earlier file, or a smaller "
+                "learning_rate"
+            )
 
 
 def _is_alike(array: Any, like: Any) -> bool:

@@ -43,6 +43,7 @@ from ..wrappers.opponents import RULES, Player, StatesItsLaw, StatingPlayer, dra
 from ..wrappers.versus import allowed_action, as_parallel, seated
 from .games import game_to_solve, law_table
 from .policies import stable_baselines_law
+from .statistics import student_half_widths
 
 FloatArray = NDArray[np.float64]
 Game = ParallelEnv[str, Any, Any]
@@ -100,7 +101,7 @@ class CrossPlay(Summarised):
         if self.kind == "exact" or self.returns is None:
             width = self.high - self.low
             return 0.25 * (width + width.T)
-        return _half_widths(0.5 * (self.returns - self.returns.transpose(1, 0, 2)), self.confidence)
+        return student_half_widths(0.5 * (self.returns - self.returns.transpose(1, 0, 2)), self.confidence)
 
     @property
     def nash_conv(self) -> FloatArray | None:
@@ -182,7 +183,7 @@ def cross_play(
     if table is not None:
         return _exact(tuple(members), sides, table, returns, confidence)
     assert returns is not None
-    values, width = returns.mean(axis=2), _half_widths(returns, confidence)
+    values, width = returns.mean(axis=2), student_half_widths(returns, confidence)
     return CrossPlay(
         tuple(members), sides, values, values - width, values + width, "estimated", confidence, None, None, returns
     )
@@ -462,12 +463,3 @@ def _require_zero(game: Game, rewards: Mapping[str, Any], where: str) -> None:
             f"{game} is not zero-sum: in {where} it paid {told}, together {sum(paid.values()):g}; values, "
             "exploitability and ratings here are those of games in which one player pays the other"
         )
-
-
-def _half_widths(samples: FloatArray, confidence: float) -> FloatArray:
-    """Half the width of Student's interval around the mean of the last axis."""
-    from scipy.stats import t
-
-    count = samples.shape[-1]
-    quantile = float(t.ppf(0.5 + 0.5 * confidence, count - 1))
-    return quantile * samples.std(axis=-1, ddof=1) / np.sqrt(count)

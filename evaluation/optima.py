@@ -50,6 +50,7 @@ from ..solvers import (
     value_iteration,
 )
 from ..solvers.games.linear import met_game
+from ..solvers.policies import require_tolerance
 from ..solvers.solution import Certificate, Status
 from ..wrappers.exact_view import constrained_view, exact_view, game_view, large_action_view
 from .report import Row
@@ -223,7 +224,7 @@ def find_optimum(model: AnyModel, tol: float = 1e-8, method: str = AUTOMATIC) ->
         ValueError: As the solvers do: a bad ``tol``; with gamma = 1, a state from which no policy terminates, or an
             unbounded total reward; no policy keeps within a budget.
     """
-    solver = _solver(model, method)
+    solver, tol = _solver(model, method), require_tolerance(tol)  # also for solvers that need none
     began = time.perf_counter()
     solution = solver(model, tol)
     seconds = time.perf_counter() - began

@@ -200,14 +200,16 @@ def convergence(history: FloatArray) -> str:
     return draw(paint)
 
 
-def _levels(axes: "Axes", optimal: float, uniform: float) -> None:
-    """The ceiling and the floor of exact values, with their names."""
-    across, margin = axes.get_yaxis_transform(), 0.02 * (optimal - uniform)  # x as a part of the width, y as it is
-    axes.axhline(optimal, color=INK, linewidth=1.4)
-    axes.text(0.02, optimal + margin, "exact optimum", va="bottom", fontsize=9, transform=across)
-    if uniform < optimal:
+def _levels(axes: "Axes", optimal: float | None, uniform: float | None) -> None:
+    """The ceiling and the floor of values, as far as they are known, with their names."""
+    across: Any = axes.get_yaxis_transform()  # x as a part of the width, y as it is
+    named = {"xycoords": across, "textcoords": "offset points", "fontsize": 9}
+    if optimal is not None:
+        axes.axhline(optimal, color=INK, linewidth=1.4)
+        axes.annotate("exact optimum", (0.02, optimal), (0, 2), va="bottom", **named)
+    if uniform is not None and (optimal is None or uniform < optimal):
         axes.axhline(uniform, color=INK, linewidth=1.0, linestyle=(0, (2, 3)))
-        axes.text(0.02, uniform - margin, "uniform play", va="top", fontsize=9, transform=across)
+        axes.annotate("uniform play", (0.02, uniform), (0, -2), va="top", **named)
     axes.margins(y=0.14)
 
 
@@ -320,14 +322,14 @@ def score_curves(curves: Mapping[str, ScoreCurve]) -> Plot:
 
 def value_curves(
     curves: Mapping[str, ScoreCurve], label: str, optimal: float | None = None, uniform: float | None = None
-) -> str:
+) -> Plot:
     """Values of agents, whatever they are told along, with bands.
 
     Args:
         curves: One curve for each agent's name.
         label: What curves are told along; queries, of which runs make powers, on a logarithmic axis.
         optimal: Exact optimal value, drawn as the ceiling if it is known.
-        uniform: Exact value of the uniform policy, drawn as the floor if both are known.
+        uniform: Value of uniform play, drawn as the floor if it is known.
     """
 
     def paint(axes: "Axes") -> None:
@@ -336,13 +338,12 @@ def value_curves(
             _interval_band(axes, name, curve, colour)
         if label.startswith("queries") and all(min(curve.at) > 0 for curve in curves.values()):
             axes.set_xscale("log")
-        if optimal is not None:
-            _levels(axes, optimal, optimal if uniform is None else uniform)
+        _levels(axes, optimal, uniform)
         axes.set_xlabel(label)
         axes.set_ylabel("value of the policy")
         _legend_beside(axes, curves)
 
-    return draw(paint, (6.8, 3.4))
+    return Plot(paint, (6.8, 3.4))
 
 
 def performance_profiles(profiles: Mapping[str, ScoreCurve]) -> Plot:

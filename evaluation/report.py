@@ -33,6 +33,8 @@ WIDE = 420.0
 """Points; a wider figure scrolls in its box on a phone, or its letters would be too small to read."""
 LONG = 40
 """Letters; longer text in a cell is broken into lines."""
+MOST_TOLD = 100
+"""Rows of a table with such text that is laid out to be read through; longer ones scroll in a box."""
 
 
 @dataclass(frozen=True)
@@ -196,13 +198,17 @@ def _table(title: str, rows: Sequence[Row]) -> str:
     numeric = {name: all(_is_number(row.get(name)) for row in rows) for name in columns}
     css = {name: ' class="number"' if numeric[name] else "" for name in columns}
     head = "".join(f'<th scope="col"{css[name]}>{html.escape(name)}</th>' for name in columns)
+    tells = len(rows) <= MOST_TOLD and any(len(format_cell(cell)) > LONG for row in rows for cell in row.values())
+    if tells:  # on a phone each cell stands under its column's name
+        css = {name: f'{css[name]} data-head="{html.escape(name)}"' for name in columns}
     body = "\n".join(
         f"<tr>{''.join(_cell(row.get(name), css[name], first=i == 0) for i, name in enumerate(columns))}</tr>"
         for row in rows
     )
     label = html.escape(title)
     return (
-        f'<div class="table" data-name="{_file_name(title)}"><div class="scroll" role="region" aria-label="{label}">'
+        f'<div class="table{" told" * tells}" data-name="{_file_name(title)}">'
+        f'<div class="scroll" role="region" aria-label="{label}">'
         f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></div>"
     )
 
@@ -215,7 +221,7 @@ def _cell(value: Cell, css: str, *, first: bool) -> str:
     """A cell; the exact number stands beside the one that is shown, where they differ."""
     shown, exact = format_cell(value), "" if value is None else str(value)
     data = "" if shown == exact or isinstance(value, bool) else f' data-value="{html.escape(exact)}"'
-    css = css or (' class="long"' if len(shown) > LONG else "")
+    css += ' class="long"' if len(shown) > LONG and not _is_number(value) else ""
     content = f"{css}{data}>{html.escape(shown)}"
     return f'<th scope="row"{content}</th>' if first else f"<td{content}</td>"
 

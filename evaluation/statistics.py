@@ -12,6 +12,8 @@ column the runs of one algorithm. From them come
 * the probability of improvement of X over Y: the mean over tasks of P(X > Y) + P(X = Y) / 2 for a run of each, which
   is the statistic U of Mann and Whitney (1947) over its largest value;
 * the performance profile: the fraction of all runs whose score exceeds tau, as a function of tau.
+
+Beside them stands Student's interval around a mean of independent samples, such as the returns of episodes.
 """
 
 from dataclasses import dataclass
@@ -138,6 +140,22 @@ def performance_profile_band(
     fractions = np.array([(drawn > level).mean(axis=1) for level in levels]).reshape(-1, n_resamples)
     low, high = np.quantile(fractions, [tail, 1.0 - tail], axis=1)
     return low, high
+
+
+def student_half_widths(samples: ArrayLike, confidence: float = 0.95) -> FloatArray:
+    """Half the width (...) of Student's interval around the means of samples (..., n).
+
+    Raises:
+        ValueError: Fewer than two samples; an entry is not finite; ``confidence`` is not in [0, 1].
+    """
+    from scipy.stats import t
+
+    drawn = real_array("samples", samples)
+    count = drawn.shape[-1] if drawn.ndim else 0
+    if count < 2:
+        raise ValueError(f"samples has shape {drawn.shape}; an interval needs at least two")
+    quantile = float(t.ppf(0.5 + 0.5 * unit_number("confidence", confidence), count - 1))
+    return np.asarray(quantile * drawn.std(axis=-1, ddof=1) / np.sqrt(count))
 
 
 def _middle_mean(scores: FloatArray) -> FloatArray:

@@ -5,9 +5,9 @@
     agent.zip               the final agent
     result.json             written last: the run is finished
 
-A checkpoint is written under another name and renamed when it is whole. ``state.json`` holds the digest of every file
-of it, and the sizes of the logs that only grow; going on from a checkpoint cuts these back, and puts the copies of the
-other logs in their place. The last two checkpoints are kept.
+A checkpoint is written under another name and renamed when it is whole and on the disk. ``state.json`` holds the digest
+of every file of it, and the sizes of the logs that only grow; going on from a checkpoint cuts these back, and puts the
+copies of the other logs in their place. The last two checkpoints are kept.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -121,8 +122,9 @@ class RunFolder:
         path = self.path / _RESULT
         if not path.exists():
             return None
-        agent, text = self.path / "agent.zip", path.read_text()
-        found: dict[str, Any] = json.loads(text) if text.endswith("}\n") else {}
+        agent, found = self.path / "agent.zip", dict[str, Any]()
+        with suppress(ValueError):
+            found = dict(json.loads(path.read_text()))
         if agent.exists() and _digest(agent) == found.get("agent_digest"):
             return found
         self._tell(f"{agent} is missing or is not what the run wrote; it is written again from the last checkpoint")
@@ -192,7 +194,11 @@ class RunFolder:
         digests = {entry.name: _digest(entry) for entry in sorted(draft.iterdir())}
         content = {**asdict(state), "digests": digests}
         (draft / _STATE).write_text(json.dumps({**content, "sum": _sum(content)}, indent=1) + "\n")
+        # Everything is on the disk before the checkpoint has its name, and that before an older one is forgotten.
+        for path in (*draft.iterdir(), draft, *(self.path / name for name in state.sizes)):
+            _sync(path)
         draft.replace(folder)
+        _sync(self._checkpoints())
         for old in sorted(self._checkpoints().iterdir()):
             if old.name < folder.name and old.name != f"{state.part - KEPT + 1:0{_DIGITS}d}":
                 shutil.rmtree(old)
@@ -207,6 +213,8 @@ class RunFolder:
             self._require_same_run()  # another process may have been faster
         else:
             replace_text(self.path / _CONFIG, json.dumps(self._content, indent=1) + "\n")
+            for path in (self.path / _CONFIG, self.path):
+                _sync(path)
 
     def _checkpoints(self) -> Path:
         return self.path / _CHECKPOINTS
@@ -219,10 +227,10 @@ class RunFolder:
             raise RunFolderError(f"{path} is damaged ({error}); name another folder") from error
         if not isinstance(found, dict) or cast("dict[str, Any]", found).get("format") != FORMAT:
             raise RunFolderError(f"{path} is no training run's; name another folder")
-        if found["version"] != VERSION:
-            raise RunFolderError(f"{self.path} is of format {found['version']}, not {VERSION}; name another folder")
+        if found.get("version") != VERSION:
+            raise RunFolderError(f"{self.path} is of format {found.get('version')}, not {VERSION}; name another folder")
         for kind in ("configuration", "versions"):
-            if differences := _differences(found[kind], json.loads(json.dumps(self._content[kind]))):
+            if differences := _differences(found.get(kind), json.loads(json.dumps(self._content[kind]))):
                 raise RunFolderError(
                     f"{self.path} holds a run of other {kind} ({'; '.join(differences)}); name another folder"
                 )
@@ -246,6 +254,15 @@ def _cut(path: Path, size: int | None) -> None:
     if found < size:
         raise RunFolderError(f"{path} has {found} bytes, but had {size} at the checkpoint; the folder was changed")
     os.truncate(path, size)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the system has put a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _fault(folder: Path) -> str | None:

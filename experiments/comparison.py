@@ -25,13 +25,15 @@ from ..models._checks import whole_number
 from .engines import Progress, run_jobs
 from .environments import is_game, open_env
 from .jobs import Job
-from .measurement import discount_is_open, yardstick_of
+from .measurement import discount_is_open
 from .runs import check, perform
 from .standings import INSTANCE_SEEDS, Run, Standings, task_name
 from .store import KEY, SECONDS, Record, open_store
 
 DEFAULT = "default"
 """The entry of a file of hyperparameters for all environments without their own."""
+SET_HERE = ("env", "seed", "side", "opponent")
+"""Arguments of agents that are those of the plan: the same for all of them."""
 _NESTED = "hyperparameters"
 """The argument of agents whose constructor does not name their hyperparameters one by one."""
 
@@ -123,13 +125,14 @@ class Plan:
         """Arguments of an agent, hyperparameters side by side with the others."""
         known = inspect.signature(agent_class(agent)).parameters
         shared = {name: value for name, value in self.agent_kwargs.get("", {}).items() if name in known}
-        own = {**shared, **self.agent_kwargs.get(agent, {})}
-        return {**own.pop(_NESTED, {}), **own}
+        return _flat(agent, {**shared, **self.agent_kwargs.get(agent, {})})
 
     def _job(self, agent: str, env_id: str, env_kwargs: Mapping[str, Any]) -> Job:
         """The first run of an agent on a task; arguments that are given go before those of the file."""
         entries = self.hyperparameters.get(agent, {})
-        arguments = {**entries.get(env_id, entries.get(DEFAULT, {})), **self._given(agent)}
+        arguments = {**_flat(agent, entries.get(env_id, entries.get(DEFAULT, {}))), **self._given(agent)}
+        for name in arguments.keys() & {*SET_HERE, *agent_spec(agent).kwargs}:
+            raise AgentError(f"the arguments of {agent} hold {name}, which is set for each run; leave it out")
         n_envs = arguments.pop("n_envs", 1)
         known = inspect.signature(agent_class(agent)).parameters
         nested = {name: arguments.pop(name) for name in list(arguments) if _NESTED in known and name not in known}
@@ -249,6 +252,14 @@ def env_parameters(env_id: str) -> frozenset[str]:
     return frozenset({*own, "max_episode_steps"})
 
 
+def _flat(agent: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of an agent, hyperparameters side by side with the others."""
+    nested = arguments.get(_NESTED, {})
+    if not isinstance(nested, Mapping):
+        raise AgentError(f"{_NESTED} of {agent} are {nested!r}; write a mapping, such as {{'n_steps': 512}}")
+    return {**nested, **{name: value for name, value in arguments.items() if name != _NESTED}}
+
+
 def _require_ids(name: str, ids: Sequence[str], error: type[ValueError]) -> None:
     if not ids:
         raise error(f"--{name} is empty; name at least one")
@@ -275,18 +286,12 @@ def _require_entries(entries: Entries) -> None:
 
 
 def _require_fit(jobs: Sequence[Job]) -> None:
-    """Refuse pairs that cannot be, and agents that would be measured by different yardsticks on one task."""
+    """Refuse pairs that cannot be, all of them told."""
     unfit: list[str] = []
-    meanings: dict[str, dict[str, str]] = {}
     for job in jobs:
         try:
             check(job)
-            meanings.setdefault(job.env_id, {}).setdefault(yardstick_of(job).meaning, job.agent)
         except (AgentError, ModelError) as error:
             unfit.append(f"{job.agent} on {job.env_id}: {error}")
     if unfit:
         raise AgentError(f"nothing was trained, since not every agent fits every environment. {'; '.join(unfit)}")
-    for env_id, agents in meanings.items():
-        if len(agents) > 1:
-            told = "; ".join(f"{agent}: {meaning}" for meaning, agent in agents.items())
-            raise AgentError(f"values on {env_id} would differ in what they mean ({told}); compare these apart")

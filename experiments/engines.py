@@ -14,7 +14,6 @@ in compiled code) is found by running those that were in hand alone, one after a
 """
 
 import logging
-import os
 import signal
 import time
 import traceback
@@ -208,8 +207,11 @@ def _record(perform: Perform, job: Job) -> Record:
         require_rows(rows)
         return Record(job.key, job.text, rows, float(found.seconds))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it may fail in any way, and the others go on
-        trace = traceback.format_exc()
-        return _failure(job, f"{type(error).__name__}: {error}", time.perf_counter() - begun, trace)
+        # Not f"{error}", which may fail in turn.
+        said = "".join(traceback.TracebackException.from_exception(error).format_exception_only()).strip()
+        return _failure(
+            job, said.removeprefix(f"{type(error).__module__}."), time.perf_counter() - begun, traceback.format_exc()
+        )
 
 
 def _failure(job: Job, error: str, seconds: float = 0.0, trace: str | None = None) -> Record:
@@ -237,31 +239,41 @@ def _in_a_loop(queue: Queue, perform: Perform, n_jobs: int | None, address: str 
 
 def _by_joblib(queue: Queue, perform: Perform, n_jobs: int | None, address: str | None) -> Iterator[Batch]:
     """On the cores of this machine."""
-    if (n_jobs or os.cpu_count()) == 1:
-        yield from _in_a_loop(queue, perform, n_jobs, address)
+    from joblib import cpu_count
+
     while len(queue):  # once more for what the last workers left
         try:
-            for batch in _parallel(perform, queue.batches(), n_jobs or -1):
+            for batch in _parallel(perform, queue.batches(), n_jobs or cpu_count()):
                 yield queue.take_back(batch)
         except BrokenProcessPool:
             for job in queue.in_hand():
                 yield queue.take_back(_alone(perform, job))
 
 
-def _parallel(perform: Perform, batches: Iterable[list[Job]], n_jobs: int) -> Iterator[Batch]:
-    """Batches as they come back from joblib's workers."""
+def _parallel(perform: Perform, batches: Iterable[list[Job]], at_once: int) -> Iterator[Batch]:
+    """Batches as they come back from joblib's workers, of which so many work at once.
+
+    With one worker joblib would run jobs in this process, where a crash ends everything and sums depend on its threads;
+    so there are two then, and one waits.
+    """
     from joblib import Parallel, delayed, parallel_config
 
     one_by_one: Any = 1  # joblib takes a number too, which its annotation does not say
     with parallel_config("loky", inner_max_num_threads=1, initializer=_ignore_interrupts):
-        run: Any = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=one_by_one, max_nbytes=None)
+        run: Any = Parallel(
+            n_jobs=max(2, at_once),
+            pre_dispatch="1" if at_once == 1 else "2 * n_jobs",
+            return_as="generator_unordered",
+            batch_size=one_by_one,
+            max_nbytes=None,
+        )
         yield from run(delayed(work)(perform, batch) for batch in batches)
 
 
 def _alone(perform: Perform, job: Job) -> Batch:
     """Run one job while no other is in hand, so that we know which one takes its worker down."""
     try:
-        (batch,) = _parallel(perform, [[job]], 2)  # with one worker joblib would run it in this process
+        (batch,) = _parallel(perform, [[job]], 1)
         return batch
     except BrokenProcessPool as error:
         return Batch([_failure(job, f"its process ended: {' '.join(str(error).split())}")], [], SLICE)

@@ -37,7 +37,7 @@ Game = ParallelEnv[str, Any, Any]
 AnyEnv = gym.Env[Any, Any] | Game
 Wrap = Callable[[Any, int], Any]
 
-_STABLE_BASELINES = "lookahead_rl.agents.stable_baselines:StableBaselinesAgent"
+STABLE_BASELINES = "lookahead_rl.agents.stable_baselines:StableBaselinesAgent"
 _NEAR = 3
 
 
@@ -67,6 +67,10 @@ def make_single_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) ->
         raise ModelError(f"{env_id} cannot be made: {_line(error)}") from error
     except (TypeError, gym.error.Error) as error:  # an argument of another name, an id that is malformed
         raise ModelError(_line(error)) from error
+    except ModelError:
+        raise
+    except Exception as error:  # constructors of other packages refuse in any way they like
+        raise ModelError(f"{env_id} cannot be made: {type(error).__name__}: {_line(error)}") from error
 
 
 def make_game(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> Game:
@@ -83,6 +87,10 @@ def make_game(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> Game:
         return as_parallel(make_pettingzoo(kind, env_id, **(env_kwargs or {})))
     except (TypeError, ImportError, PettingZooRegistryError) as error:
         raise ModelError(f"{env_id} cannot be made: {_line(error)}") from error
+    except ModelError:
+        raise
+    except Exception as error:  # constructors of other packages refuse in any way they like
+        raise ModelError(f"{env_id} cannot be made: {type(error).__name__}: {_line(error)}") from error
 
 
 def open_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> AnyEnv:
@@ -127,7 +135,7 @@ def make_training_env(job: Job, wrap: Wrap | None = None) -> Any:
     wrapped: Wrap = wrap or _as_it_is
     if job.n_envs == 1:
         return wrapped(make_truth_env(job), 0)
-    if agent_spec(job.agent).entry_point != _STABLE_BASELINES:
+    if agent_spec(job.agent).entry_point != STABLE_BASELINES:
         raise AgentError(
             f"n_envs is {job.n_envs}, but {job.agent} steps one environment; several are for the agents of "
             "stable-baselines3"
@@ -169,9 +177,12 @@ def agent_arguments(job: Job, env: Any) -> dict[str, Any]:
         env: What :func:`make_training_env` returned.
 
     Raises:
-        AgentError: It plays a game and takes no opponent, but one is given; or there is no such opponent.
+        AgentError: They hold the environment or the seed; it plays a game and takes no opponent, but one is given; or
+            there is no such opponent.
     """
     arguments = dict(job.agent_kwargs)
+    if given := [name for name in ("env", "seed") if name in arguments]:
+        raise AgentError(f"agent_kwargs holds {given[0]}, which the job itself says; leave it out")
     if not plays_whole_game(job):
         return arguments
     arguments.setdefault("side", job.side)

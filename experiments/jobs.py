@@ -1,7 +1,8 @@
 """What one run of an agent on an environment depends on, as plain data.
 
 A :class:`Job` is named by the hash of all of it, so that a result found under that name is the result of exactly this
-job: whoever has the table need not run it again, and equal jobs are one job.
+job: whoever has the table need not run it again, and equal jobs are one job. An opponent that is a file counts by its
+content.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self, cast
 
 from ..models import ModelError
@@ -60,13 +62,17 @@ class Job:
             _require_text(name, getattr(self, name))
         if self.opponent is not None:
             _require_text("opponent", self.opponent)
-        for name, least in (("total_timesteps", 0), ("seed", 0), ("n_envs", 1), ("checkpoints", 1)):
-            whole_number(name, getattr(self, name), least)
         flag("deterministic", self.deterministic)
-        if self.gamma is not None and self.gamma != 1.0:
+        if self.gamma is not None and (self.gamma != 1.0 or isinstance(self.gamma, bool)):
             discount(self.gamma)
+        # Kept as copies in plain types: a job says the same for ever, whatever its maker does to what it was made of.
+        plain: dict[str, Any] = {"gamma": None if self.gamma is None else float(self.gamma)}
+        for name, least in (("total_timesteps", 0), ("seed", 0), ("n_envs", 1), ("checkpoints", 1)):
+            plain[name] = whole_number(name, getattr(self, name), least)
         for name in ("env_kwargs", "agent_kwargs"):
-            _require_arguments(name, getattr(self, name))
+            plain[name] = _plain_arguments(name, getattr(self, name))
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, configuration: Mapping[str, Any]) -> Self:
@@ -86,8 +92,15 @@ class Job:
 
     @cached_property
     def key(self) -> str:
-        """Name of the job: 128 bits of the SHA-256 of its configuration, in hexadecimal."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:KEY_DIGITS]
+        """Name of the job: 128 bits of the SHA-256 of its configuration and its opponent's file, in hexadecimal."""
+        return hashlib.sha256(f"{self.text}{self.opponent_digest or ''}".encode()).hexdigest()[:KEY_DIGITS]
+
+    @cached_property
+    def opponent_digest(self) -> str | None:
+        """SHA-256 of the opponent's file, when it is first asked for; None where the opponent is no file."""
+        if self.opponent is None or not Path(self.opponent).is_file():
+            return None
+        return hashlib.sha256(Path(self.opponent).read_bytes()).hexdigest()
 
     @cached_property
     def text(self) -> str:
@@ -101,23 +114,22 @@ def _require_text(name: str, value: object) -> None:
         raise ModelError(f"{name} is {value!r}; pass text")
 
 
-def _require_arguments(name: str, arguments: object) -> None:
-    """Refuse what JSON would change or cannot hold."""
+def _plain_arguments(name: str, arguments: object) -> dict[str, Any]:
+    """A copy in dictionaries and lists, what JSON would change or cannot hold being refused."""
     if not isinstance(arguments, Mapping):
         raise ModelError(f"{name} is {arguments!r}; pass a mapping, such as {{'mdp_seed': 3}}")
-    for key, value in cast("Mapping[object, object]", arguments).items():
+    given = cast("Mapping[object, object]", arguments)
+    for key in given:
         if not isinstance(key, str):
             raise ModelError(f"{name} has the key {key!r}; keys are text")
-        _require_plain(f"{name}[{key!r}]", value)
+    return {str(key): _plain(f"{name}[{key!r}]", value) for key, value in given.items()}
 
 
-def _require_plain(where: str, value: object) -> None:
+def _plain(where: str, value: object) -> Any:
     if isinstance(value, Mapping):
-        _require_arguments(where, cast("object", value))
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(cast("list[object]", value)):
-            _require_plain(f"{where}[{i}]", item)
-    elif not (
-        value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
-    ):
-        raise ModelError(f"{where} is {value!r}; use finite numbers, text, lists and mappings")
+        return _plain_arguments(where, cast("object", value))
+    if isinstance(value, list | tuple):
+        return [_plain(f"{where}[{i}]", item) for i, item in enumerate(cast("list[object]", value))]
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ModelError(f"{where} is {value!r}; use finite numbers, text, lists and mappings")

@@ -89,7 +89,7 @@ class EvaluationFile:
         self.results: list[list[float]] = []
         self.ep_lengths: list[list[int]] = []
         if path.exists():
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 self.timesteps = arrays["timesteps"].tolist()
                 self.results = arrays["results"].tolist()
                 self.ep_lengths = arrays["ep_lengths"].tolist()

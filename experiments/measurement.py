@@ -10,24 +10,28 @@ environment                             value
 of this package, one player             its expected return as the model has it: discounted, or over its horizon
 within a budget                         the same; the score charges for what the policy overspends
 actions that cannot be listed           the same, of the deterministic policy; of uniform play by formula
-one side of a game against an opponent  the same, in the decision process that the opponent leaves
-a whole game                            what the policy guarantees: its return against a best response
+a game of this package                  what the policy guarantees: its return against a best response
+a game against a named opponent         the same as of one player, in the decision process that the opponent leaves
 a table of Gymnasium's                  the expected return of an episode cut by its TimeLimit; with ``gamma``, the
                                         discounted return without a limit
 any other                               mean return of :data:`EPISODES` episodes, estimated
 ======================================  ==========================================================================
 
+What a value means follows from the environment and the opponent alone, never from the agent, so that all agents of one
+task can be compared.
+
 The *score* is 0 for uniform play and 1 for the optimum,
 
     score = (value - uniform value) / (optimal value - uniform value),
 
-so that tasks may be pooled. In a whole game the optimum is the Nash value, the largest that a policy can guarantee.
-Within a budget a policy may earn more than the optimum by overspending. With y the price of cost at the optimum every
-policy has value - y * violation <= optimal value (weak duality), so any price above y makes the optimum within the
-budget the only best one (an exact penalty: Nocedal and Wright, Numerical Optimization, 2006, section 17.2). The score
-is that of value - 2 y * max(violation, 0); the violation stands beside it.
+so that tasks may be pooled. In a game without a named opponent the optimum is the Nash value, the largest that a policy
+can guarantee. Within a budget a policy may earn more than the optimum by overspending. With y the price of cost at the
+optimum every policy has value - y * violation <= optimal value (weak duality), so any price above y > 0 makes the
+optimum within the budget the only best one (an exact penalty: Nocedal and Wright, Numerical Optimization, 2006, section
+17.2). The score is that of value - 2 y * max(violation, 0); the violation stands beside it.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,18 +41,23 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
-from ..agents import Agent, make_agent
+from ..agents import Agent, AgentError, make_agent
 from ..agents.base import sample_rows
 from ..agents.baselines import RandomAgent
 from ..agents.local.agent import LocalPlanningAgent
-from ..envs.games import PLAYERS
+from ..envs.games import PLAYERS, MarkovGameEnv
 from ..envs.model_backed import ModelBacked
-from ..evaluation import AnyAudit, ConstrainedAudit, Exploitability, LargeActionAudit, audit, exploitability
-from ..models import LargeActionMDP, ModelError, TabularMDP
+from ..evaluation import AnyAudit, ConstrainedAudit, LargeActionAudit, audit
+from ..evaluation.cross_play import LONGEST
+from ..evaluation.games import game_to_solve, law_table
+from ..evaluation.statistics import student_half_widths
+from ..models import LargeActionMDP, MarkovGame, ModelError, TabularMDP
 from ..solvers.constrained import InfeasibleError
+from ..solvers.games.best_responses import best_response
 from ..wrappers import VersusOpponent, exact_view
+from ..wrappers.exact_view import game_view
+from ..wrappers.opponents import mode
 from .environments import make_opponent, make_truth_env, plays_whole_game
 from .jobs import Job
 
@@ -122,13 +131,15 @@ def yardstick_of(job: Job) -> Yardstick:
             Gymnasium's has neither a time limit nor ``gamma``.
         AgentError: There is no such opponent.
     """
-    env = make_truth_env(job)
-    if plays_whole_game(job):
-        side = str(job.agent_kwargs.get("side", job.side))
+    env: Any = make_truth_env(job)
+    side = str(job.agent_kwargs.get("side", job.side)) if plays_whole_game(job) else job.side
+    game = env.game_env if isinstance(env, VersusOpponent) else env
+    if isinstance(game.unwrapped, MarkovGameEnv):
         if job.opponent is None:
-            return SecurityYardstick(env, side, job.deterministic)
-        env = VersusOpponent(cast("Any", env), make_opponent(job, env), side=side, unavailable="first")
-    base = cast("Any", env).unwrapped
+            return SecurityYardstick(game, side, job.deterministic)
+        if game is env:
+            env = VersusOpponent(game, make_opponent(job, game), side=side, unavailable="first")
+    base = env.unwrapped
     if isinstance(base, ModelBacked):
         if job.gamma is not None:
             raise ModelError(f"gamma is {job.gamma}, but {job.env_id} has its own; leave it out")
@@ -229,6 +240,8 @@ class ModelYardstick(Yardstick):
 class SecurityYardstick(Yardstick):
     """Exact: what one side of a game of this package guarantees, its return against a best response.
 
+    Where a state lacks an action, its probability counts as that of the first one.
+
     Args:
         game: The game.
         side: The side that is measured; values are what it is paid.
@@ -238,36 +251,42 @@ class SecurityYardstick(Yardstick):
     meaning = "return against a best response"
 
     def __init__(self, game: Any, side: str, deterministic: bool) -> None:
-        self._game, self._player, self._deterministic = game, PLAYERS.index(side), deterministic
+        self._view, self._player, self._deterministic = game_view(game, side), PLAYERS.index(side), deterministic
 
     @property
     def optimal_value(self) -> float:
         """The Nash value."""
-        return self._sign * self._uniform.nash_value
+        _, game, nash_values = self._known
+        return self._paid(float(game.rho @ nash_values))
 
     @property
     def uniform_value(self) -> float:
         """What uniform play guarantees."""
-        return self._guaranteed(self._uniform)
+        return self._uniform
 
     def read(self, agent: Agent) -> Reading:
         """A best response of the other side, solved exactly."""
-        pair = (agent, None) if self._player == 0 else (None, agent)
-        value = self._guaranteed(exploitability(self._game, *pair, deterministic=self._deterministic))
+        value = self._guaranteed(agent, self._deterministic)
         score = normalised(value, self.uniform_value, self.optimal_value)
         return Reading(value, EXACT, score, self._deterministic)
 
     @cached_property
-    def _uniform(self) -> Exploitability:
-        return exploitability(self._game)
+    def _uniform(self) -> float:
+        return self._guaranteed(None, False)
 
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self._player == 0 else -1.0  # player_1 is paid what player_0 pays
+    @cached_property
+    def _known(self) -> tuple[NDArray[np.int64], MarkovGame, NDArray[np.float64]]:
+        return game_to_solve(self._view)
 
-    def _guaranteed(self, found: Exploitability) -> float:
-        answers = found.gaps.best_response_1 if self._player == 0 else found.gaps.best_response_0
-        return self._sign * float(found.rho @ answers.value)
+    def _guaranteed(self, agent: Agent | None, deterministic: bool) -> float:
+        states, game, _ = self._known
+        law = law_table(agent, self._view, self._player, states, game, "first")
+        answer = best_response(game, 1 - self._player, mode(law) if deterministic else law)
+        return self._paid(float(game.rho @ answer.value))
+
+    def _paid(self, value: float) -> float:
+        """What the side is paid where player_0 is paid ``value``."""
+        return value if self._player == 0 else -value
 
 
 @final
@@ -290,44 +309,65 @@ class EpisodeYardstick(Yardstick):
         return
 
     @property
-    def uniform_value(self) -> None:
-        """Not known."""
-        return
+    def uniform_value(self) -> float | None:
+        """Estimated, from episodes that begin with the same seeds; None where actions have no bounds."""
+        return self._uniform
 
     def read(self, agent: Agent) -> Reading:
         """Play the episodes."""
-        returns = self._returns(agent)
-        mean = float(returns.mean())
-        reach = float(student_t.ppf(0.5 + CONFIDENCE / 2, EPISODES - 1) * returns.std(ddof=1) / EPISODES**0.5)
+        returns = self._returns(agent, self._job.deterministic)
+        mean, reach = float(returns.mean()), float(student_half_widths(returns, CONFIDENCE))
         return Reading(mean, ESTIMATED, None, self._job.deterministic, mean - reach, mean + reach)
+
+    @cached_property
+    def _uniform(self) -> float | None:
+        try:
+            uniform = make_agent(UNIFORM, self._lanes[0])
+        except AgentError:
+            return None
+        return float(self._returns(uniform, False).mean())
 
     @cached_property
     def _lanes(self) -> list[Any]:
         return [make_truth_env(self._job) for _ in range(EPISODES)]
 
-    def _returns(self, agent: Agent) -> NDArray[np.float64]:
+    def _returns(self, agent: Agent, deterministic: bool) -> NDArray[np.float64]:
         """Undiscounted returns (EPISODES,), those under way being played side by side."""
+        player = agent if isinstance(agent.action_space, spaces.Discrete) else _twin(agent, self._lanes[0])
         rng = np.random.default_rng(np.random.SeedSequence(self._job.seed, spawn_key=(1,)))
         returns, live = np.zeros(EPISODES), list(range(EPISODES))
         shown = {i: self._lanes[i].reset(seed=int(rng.integers(2**31)))[0] for i in live}
-        while live:
+        for _ in range(LONGEST):
             batch = [shown[i] for i in live]
-            space = agent.observation_space
-            actions = self._actions(agent, concatenate(space, batch, create_empty_array(space, len(batch))), rng)
-            for i, action in zip(tuple(live), actions, strict=True):
+            space = self._lanes[0].observation_space  # an algorithm may turn images round for itself
+            observations = concatenate(space, batch, create_empty_array(space, len(batch)))
+            for i, action in zip(tuple(live), _actions(player, observations, deterministic, rng), strict=True):
                 shown[i], reward, terminated, truncated, _ = self._lanes[i].step(action)
                 returns[i] += float(reward)
                 if terminated or truncated:
                     live.remove(i)
-        return returns
+            if not live:
+                return returns
+        raise ModelError(
+            f"an episode of {self._job.env_id} has not ended after {LONGEST:,} steps; limit its length, as by the "
+            "argument max_episode_steps"
+        )
 
-    def _actions(self, agent: Agent, observations: Any, rng: np.random.Generator) -> Any:
-        """Draws from the agent's law by a generator of our own where it can be listed: the agent's may be learning."""
-        if not isinstance(agent.action_space, spaces.Discrete):
-            return agent.predict(observations, deterministic=self._job.deterministic)[0]
-        law = agent.action_probabilities(observations)
-        chosen = law.argmax(axis=1) if self._job.deterministic else sample_rows(law, rng)
-        return chosen + agent.action_space.start
+
+def _twin(agent: Agent, env: Any) -> Agent:
+    """An equal agent: what it draws, the other one, which may be learning, does not."""
+    twin = type(agent)(env, **agent.config())
+    twin.remember(copy.deepcopy(agent.memory()))
+    return twin
+
+
+def _actions(agent: Agent, observations: Any, deterministic: bool, rng: np.random.Generator) -> Any:
+    """Draws from the agent's law by the given generator, where that law can be listed."""
+    if not isinstance(agent.action_space, spaces.Discrete):
+        return agent.predict(observations, deterministic=deterministic)[0]
+    law = agent.action_probabilities(observations)
+    chosen = law.argmax(axis=1) if deterministic else sample_rows(law, rng)
+    return chosen + agent.action_space.start
 
 
 def _charged(result: AnyAudit) -> float:

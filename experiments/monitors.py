@@ -15,7 +15,7 @@ stable-baselines3) begin a new one after loading, as their documentation says; f
 import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, final
 
@@ -24,6 +24,7 @@ import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 from pettingzoo import ParallelEnv
 from pettingzoo.utils.wrappers import BaseParallelWrapper
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 
 from ..agents import AgentError
@@ -179,6 +180,26 @@ class GameMonitor(BaseParallelWrapper[str, Any, Any]):
     def resume(self, position: Mapping[str, Any], continues: bool) -> None:
         """See :class:`Recorder`; the next episode begins anew."""
         self.recent.extend(_from_table(position["recent"]))
+
+
+@final
+class NotedCallback(CallbackList):
+    """A callback of stable-baselines3 that is heard of when it ends the training.
+
+    Args:
+        callback: The callback.
+        stop: Called when it does.
+    """
+
+    def __init__(self, callback: BaseCallback, stop: Callable[[], None]) -> None:
+        super().__init__([callback])
+        self._stop = stop
+
+    def _on_step(self) -> bool:
+        goes_on = super()._on_step()
+        if not goes_on:
+            self._stop()
+        return goes_on
 
 
 def monitor_names(n_envs: int) -> list[str]:

@@ -69,15 +69,15 @@ class Training:
             whole rollouts.
         seed: Seed of everything that is drawn.
         rounds: Rounds of self-play, see the module; agents of whole games need none.
-        agent_kwargs: Arguments of the agents, each for those that take it. Hyperparameters of stable-baselines3's
-            algorithms may be given by their names; the discount is the game's own unless given.
+        agent_kwargs: Arguments of agents by their id; under ``""`` each for those that take it. Hyperparameters of
+            stable-baselines3's algorithms may be given by their names; the discount is the game's own unless given.
         opponents: Who the first round is played against, agents by id or on disk; none: uniform play.
     """
 
     total_timesteps: int
     seed: int = 0
     rounds: int = 1
-    agent_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    agent_kwargs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     opponents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -195,7 +195,7 @@ def build_population(
         ModelError: The game has not two players with simultaneous moves, or is not zero-sum.
         ImportError: An agent needs an extra that is not installed.
     """
-    names, rivals = _names(agents), _names(training.opponents)
+    names, rivals = _names(agents, training.rounds), _names(training.opponents)
     _require_company(agents, training)
     game = make_game()
     single_agent_env(game, 0, _uniform(game, 1))  # refuses what is no game of two
@@ -241,45 +241,67 @@ def member_seed(seed: int, name: str, side: int) -> int:
     return int(np.random.SeedSequence([seed, zlib.crc32(name.encode()), side]).generate_state(1)[0] >> 1)
 
 
-def agent_options(agent: str, given: Mapping[str, Any], game: Game) -> tuple[dict[str, Any], set[str]]:
-    """Of some arguments those that an agent takes, and their names.
+def agent_options(
+    agent: str, agent_kwargs: Mapping[str, Mapping[str, Any]], game: Game
+) -> tuple[dict[str, Any], set[str]]:
+    """Of the given arguments those that an agent takes, and their names.
 
     Names of the agent's hyperparameters go there; its discount is the game's unless given.
 
     Args:
         agent: Registered id.
-        given: Arguments by name.
+        agent_kwargs: Arguments by id; under ``""`` those for each agent that takes them.
         game: The game it will play.
+
+    Raises:
+        AgentError: It does not take an argument given under its id.
     """
-    spec = agent_spec(agent)
+    spec, alone = agent_spec(agent), agent_kwargs.get(agent, {})
+    given = {**agent_kwargs.get("", {}), **alone}
     own = set(inspect.signature(agent_class(agent)).parameters) - {*SET_HERE, *spec.kwargs}
-    taken = {name: value for name, value in given.items() if name in own}
-    if "hyperparameters" not in own or "algorithm" not in spec.kwargs:
-        return taken, set(taken)
-    module, _, name = str(spec.kwargs["algorithm"]).partition(":")
+    known = _hyperparameters(agent) - own if "hyperparameters" in own else set[str]()
+    named = given.keys() & (own | known)
+    unknown = ", ".join(sorted(alone.keys() - named))
+    if unknown:
+        raise AgentError(f"{agent} takes no argument {unknown}; it takes: {', '.join(sorted(own | known)) or 'none'}")
+    nested = given.get("hyperparameters", {})
+    if not isinstance(nested, Mapping):
+        raise AgentError(f"hyperparameters of {agent} are {nested!r}; write a mapping, such as {{'n_steps': 512}}")
+    options = {name: given[name] for name in named & own}
+    if known:
+        base = game.unwrapped
+        discount = {"gamma": float(base.model.gamma)} if isinstance(base, MarkovGameEnv) and "gamma" in known else {}
+        options["hyperparameters"] = {**discount, **{name: given[name] for name in named & known}, **nested}
+    return options, set(named)
+
+
+def _hyperparameters(agent: str) -> set[str]:
+    """Names of the hyperparameters of an algorithm of stable-baselines3; of other agents none."""
+    module, _, name = str(agent_spec(agent).kwargs.get("algorithm", "")).partition(":")
+    if not module:
+        return set()
     algorithm = vars(importlib.import_module(module))[name]
-    known = set(inspect.signature(algorithm.__init__).parameters) - {"self", "policy", "env", "seed", "device"}
-    hyper = {name: value for name, value in given.items() if name in known - own}
-    named = {*taken, *hyper}
-    base = game.unwrapped
-    if isinstance(base, MarkovGameEnv) and "gamma" in known:
-        hyper = {"gamma": float(base.model.gamma), **hyper}
-    return {**taken, "hyperparameters": {**hyper, **taken.get("hyperparameters", {})}}, named
+    others = {"self", "policy", "env", "seed", "device", "_init_setup_model"}
+    return set(inspect.signature(algorithm.__init__).parameters) - others
 
 
 def _options(agents: Sequence[str], training: Training, game: Game) -> dict[str, dict[str, Any]]:
-    """For each agent the arguments it takes; nobody may be left out."""
-    for name in sorted(training.agent_kwargs.keys() & {*SET_HERE}):
+    """For each agent the arguments it takes; none may change nothing."""
+    given = training.agent_kwargs
+    for name in sorted({name for own in given.values() for name in own} & {*SET_HERE}):
         raise AgentError(f"the arguments of agents hold {name}, which is set for each of them")
-    found = {agent: agent_options(agent, training.agent_kwargs, game) for agent in agents}
-    nobody = training.agent_kwargs.keys() - {name for _, taken in found.values() for name in taken}
+    strange = ", ".join(sorted(given.keys() - {*agents, ""}))
+    if strange:
+        raise AgentError(f"arguments are given for {strange}, which does not play; who plays: {', '.join(agents)}")
+    found = {agent: agent_options(agent, given, game) for agent in agents}
+    nobody = given.get("", {}).keys() - {name for _, taken in found.values() for name in taken}
     if nobody:
         raise AgentError(f"none of these agents takes {', '.join(sorted(nobody))}")
     return {agent: options for agent, (options, _) in found.items()}
 
 
-def _names(agents: Sequence[str]) -> dict[str, str]:
-    """What each agent or path is called in the tables.
+def _names(agents: Sequence[str], rounds: int = 1) -> dict[str, str]:
+    """What each agent or path is called in the tables; the rounds of a learner are members of their own.
 
     Raises:
         AgentError: One is named twice, or is neither an agent nor on disk.
@@ -289,6 +311,7 @@ def _names(agents: Sequence[str]) -> dict[str, str]:
         raise AgentError(f"{', '.join(twice)} named twice; equal members tell nothing of each other, name each once")
     short = {text: text if text in agent_ids() else _short_name(text) for text in agents}
     taken = list(short.values())
+    taken += [f"{text}.{k}" for text in agents if text in agent_ids() and rounds > 1 for k in range(1, rounds + 1)]
     return {(name if taken.count(name) == 1 else text): text for text, name in short.items()}
 
 
@@ -296,7 +319,7 @@ def _short_name(text: str) -> str:
     paths = [Path(part) for part in text.split(",")]
     missing = [str(path) for path in paths if not path.exists()]
     if not missing:
-        return paths[0].name if paths[0].is_dir() else paths[0].stem
+        return paths[0].resolve().name if paths[0].is_dir() else paths[0].stem
     if len(paths) == 1 and "/" not in text and Path(text).suffix != ".zip":
         try:
             agent_spec(text)

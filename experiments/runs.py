@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from ..agents import Agent, agent_spec
+from ..agents.base import require_called_back
 from ..agents.local.agent import LocalPlanningAgent
 from ..agents.local.planner import PlanningBudgetExceeded
 from ..evaluation.report import Row
-from .environments import make_job_agent, make_training_env, make_truth_env
+from .environments import STABLE_BASELINES, make_job_agent, make_training_env, make_truth_env
 from .jobs import Job
 from .measurement import Yardstick, yardstick_of
 
@@ -53,8 +54,10 @@ def perform(job: Job) -> Outcome:
     """Run a job.
 
     Every agent first learns from no step at all, which is when planners plan, and is measured: checkpoint 0. Agents
-    that take steps are measured again after equal parts of ``total_timesteps`` and stop at the last. Steps are counted
-    over all environments that are side by side.
+    that take steps are measured again after equal parts of ``total_timesteps`` and stop at the last. What is measured
+    there is what the agent makes of these steps and no other: an algorithm of stable-baselines3 that has just finished
+    a rollout has learnt from it. Steps are counted over all environments that are side by side, which step together:
+    of a checkpoint that falls between, those before it count.
 
     Raises:
         AgentError, ModelError, ImportError: As :func:`check`; or what the agent meets while it learns.
@@ -73,23 +76,29 @@ class _Run:
         self._yardstick: Yardstick = yardstick_of(job)
         self._seconds, self._resumed = 0.0, time.perf_counter()
         self._agent = make_job_agent(job, make_training_env(job))
+        # stable-baselines3 calls before it learns from a step: the policy is still that of the step before.
+        self._is_behind = agent_spec(job.agent).entry_point == STABLE_BASELINES
+        self._steps: int | None = None  # when the callback was called last
 
     def outcome(self) -> Outcome:
         """Learn and measure."""
         with suppress(PlanningBudgetExceeded):  # the best plan so far is kept
             self._agent.learn(0)
-        self._measure(0, 0)
+        self._measure(0)
         if self._job.total_timesteps:
             self._agent.learn(self._job.total_timesteps, callback=self._callback)
+            require_called_back(self._agent, self._steps is not None)
+        while self._steps and len(self._rows) <= self._job.checkpoints:  # it ended before the callback told it to
+            self._measure(self._steps)
         self._pause()
         return Outcome(self._rows, self._seconds)
 
     def _callback(self, agent: Agent, steps: int) -> bool:
         """Measure when a checkpoint is due; stop after the last."""
-        job = self._job
-        while steps >= self._due():
-            self._measure(len(self._rows), steps)
-            if len(self._rows) > job.checkpoints:
+        before, self._steps = self._steps, steps
+        while (steps > self._due()) if self._is_behind else (steps >= self._due()):
+            self._measure((before or 0) if self._is_behind else steps)
+            if len(self._rows) > self._job.checkpoints:
                 return False
         return True
 
@@ -97,9 +106,9 @@ class _Run:
         """Steps of the next checkpoint, rounded up; a planner, which takes none, never comes there."""
         return max(1, -(-self._job.total_timesteps * len(self._rows) // self._job.checkpoints))
 
-    def _measure(self, checkpoint: int, steps: int) -> None:
+    def _measure(self, steps: int) -> None:
         self._pause()
-        self._rows.append(_row(self._job, self._agent, self._yardstick, checkpoint, steps))
+        self._rows.append(_row(self._job, self._agent, self._yardstick, len(self._rows), steps))
         self._resumed = time.perf_counter()
 
     def _pause(self) -> None:

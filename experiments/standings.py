@@ -181,13 +181,15 @@ class Standings:
         for task in self.left_out:
             for agent in self.agents:
                 runs = [run for run in self.of(agent) if task_name(run.job) == task]
-                values = np.array([[run.last["value"]] for run in runs], dtype=np.float64)
+                values = self._final(agent, [task], "value")
                 rows.append(
                     {
                         "env_id": task,
                         "agent": agent,
                         "steps": _mean(runs, "steps"),
                         **_middle(values).cells("value"),
+                        "optimal_value": _mean(runs, "optimal_value"),
+                        "uniform_value": _mean(runs, "uniform_value"),
                         "kind": str(runs[0].last["kind"]),
                         "meaning": str(runs[0].last["meaning"]),
                         **_costs(runs),
@@ -215,19 +217,16 @@ class Standings:
         An agent that takes no steps, a planner, is worth the same throughout.
         """
         tasks = self.scored if family is None else self._families(self.scored)[family]
-        curves: dict[str, ScoreCurve] = {}
-        for agent in self.agents if tasks else ():
-            scores = self._scores(agent, tasks)
-            found = [_middle(scores[:, :, k]) for k in range(scores.shape[2])]
-            low = [estimate.low for estimate in found if estimate.low is not None]
-            high = [estimate.high for estimate in found if estimate.high is not None]
-            curves[agent] = ScoreCurve(
-                self._steps(scores.shape[2]),
-                [estimate.middle for estimate in found],
-                low or None,
-                high or None,
-            )
-        return curves
+        return self._curves("score", tasks) if tasks else {}
+
+    def value_curves(self, task: str) -> dict[str, ScoreCurve]:
+        """The same of values, on a task without scores."""
+        return self._curves("value", [task])
+
+    def levels(self, task: str) -> tuple[float | None, float | None]:
+        """The optimal value and that of uniform play on a task, means over all runs; None where not known."""
+        runs = [run for run in self.runs if task_name(run.job) == task]
+        return _mean(runs, "optimal_value"), _mean(runs, "uniform_value")
 
     def profiles(self) -> dict[str, ScoreCurve]:
         """For each agent the fraction of its runs whose final score exceeds tau, as a function of tau."""
@@ -286,28 +285,37 @@ class Standings:
                 families.setdefault(family, []).append(task)
         return families
 
+    def _curves(self, name: str, tasks: Sequence[str]) -> dict[str, ScoreCurve]:
+        """Interquartile means of a column against steps."""
+        curves: dict[str, ScoreCurve] = {}
+        for agent in self.agents:
+            cells = self._table(agent, tasks, name)
+            found = [_middle(cells[:, :, k]) for k in range(cells.shape[2])]
+            low = [estimate.low for estimate in found if estimate.low is not None]
+            high = [estimate.high for estimate in found if estimate.high is not None]
+            middle = [estimate.middle for estimate in found]
+            curves[agent] = ScoreCurve(self._steps(cells.shape[2]), middle, low or None, high or None)
+        return curves
+
     def _steps(self, n: int) -> list[float]:
         """Environment steps at n checkpoints."""
         total = max(run.job.total_timesteps for run in self.runs)
         return [total * k / max(n - 1, 1) for k in range(n)]
 
-    def _scores(self, agent: str, tasks: Sequence[str]) -> FloatArray:
-        """Scores (runs, tasks, checkpoints); those that an agent without steps has once are repeated."""
+    def _table(self, agent: str, tasks: Sequence[str], name: str) -> FloatArray:
+        """A column (runs, tasks, checkpoints); what an agent without steps has once is repeated."""
         n = max(len(run.rows) for run in self.runs)
-        found = {(task_name(run.job), run.job.seed): [row["score"] for row in run.rows] for run in self.of(agent)}
+        found = {(task_name(run.job), run.job.seed): [row[name] for row in run.rows] for run in self.of(agent)}
         table = [[_extended(found[task, seed], n) for task in tasks] for seed in self.seeds]
         return np.array(table, dtype=np.float64)
 
-    def _final(self, agent: str, tasks: Sequence[str]) -> FloatArray:
-        """Scores (runs, tasks) of the last policies."""
-        return self._scores(agent, tasks)[:, :, -1]
+    def _final(self, agent: str, tasks: Sequence[str], name: str = "score") -> FloatArray:
+        """A column (runs, tasks) of the last policies."""
+        return self._table(agent, tasks, name)[:, :, -1]
 
     def _compared(self, agent: str) -> FloatArray:
         """What decides which of two runs is better (runs, tasks)."""
-        if self.scored:
-            return self._final(agent, self.scored)
-        found = {(task_name(run.job), run.job.seed): run.last["value"] for run in self.of(agent)}
-        return np.array([[found[task, seed] for task in self.tasks] for seed in self.seeds], dtype=np.float64)
+        return self._final(agent, self.scored) if self.scored else self._final(agent, self.tasks, "value")
 
 
 def _thresholds(scores: FloatArray) -> FloatArray:

@@ -40,6 +40,7 @@ from ..models import ModelError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 FORMAT = "lookahead-rl results"
 VERSION = 1
@@ -60,7 +61,9 @@ _OWN = (KEY, CONFIGURATION, SECONDS, ERROR, TRACE, PLACE)
 _FILE, _LOCK, _PARTS, _DRAFT = "store.json", "store.lock", "parts", ".draft"
 _PART = re.compile(r"(\d{9})-(\d{9})\.parquet")
 _FIRST = (_LOCK, _PARTS, f"{_FILE}{_DRAFT}")  # what a store holds before it has its description
-_WHOLE = (1 << 63) - 1
+_WHOLE, _EXACT = (1 << 63) - 1, 1 << 53
+"""The largest whole numbers that a table holds, and that its reals hold."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ def read_store(folder: str | Path, experiment: str = RUNS) -> "Store":
     if not (place / _FILE).exists():
         raise ModelError(f"{place} holds no results: there is no {_FILE} in it")
     _require_description(place, {**_description(experiment), "package": None})
+    if not (place / _PARTS).is_dir():
+        raise ModelError(f"{place} has lost its folder {_PARTS}, and the results with it; choose another folder")
     return Store(place)
 
 
@@ -219,9 +224,9 @@ class Store:
         self._parts: list[_Part] = []
         self._kinds: dict[str, str] = {}
         self._done: set[str] = set()
-        for part, table, schema in self._read_all([KEY, ERROR]):
+        for part, table, kinds in self._read_all([KEY, ERROR]):
             self._parts.append(part)
-            self._kinds = _joined_kinds(self._kinds, _kinds_of(schema))
+            self._kinds = _joined_kinds(self._kinds, kinds)
             jobs = zip(table[KEY].to_pylist(), table[ERROR].to_pylist(), strict=True)
             self._done.update(key for key, error in jobs if error is None)
 
@@ -264,21 +269,21 @@ class Store:
             ModelError: The store is open for reading only; a job's results are here already; a row holds what a table
                 cannot, or text where other rows hold numbers. Nothing has been written then.
         """
-        if self._lock is None:
-            raise ModelError(f"{self.folder} is open for reading only; use open_store to write")
+        self._require_lock()
         finished = Counter(record.key for record in records if record.error is None)
         for key, times in finished.items():
             if times > 1 or key in self._done:
                 raise ModelError(f"{self.folder} would hold the results of job {key} twice")
         kinds = _joined(self._kinds, [row for record in records for row in record.rows])
         number = self._parts[-1].last + 1 if self._parts else 0
-        part = _Part(number, number)
-        self._write(part, _table_of(records, kinds))
-        self._parts.append(part)
-        self._done.update(finished)
-        self._kinds = kinds
-        while len(self._parts) >= FAN_IN and len({part.rank for part in self._parts[-FAN_IN:]}) == 1:
-            self._merge(FAN_IN)
+        part, table = _Part(number, number), _table_of(records, kinds)
+        with self._writing():
+            self._write(part, table)
+            self._parts.append(part)
+            self._done.update(finished)
+            self._kinds = kinds
+            while len(self._parts) >= FAN_IN and len({part.rank for part in self._parts[-FAN_IN:]}) == 1:
+                self._merge(FAN_IN)
 
     def compact(self) -> None:
         """Merge everything into one part, which is the fastest to read.
@@ -286,10 +291,10 @@ class Store:
         Raises:
             ModelError: The store is open for reading only.
         """
-        if self._lock is None:
-            raise ModelError(f"{self.folder} is open for reading only; use open_store to write")
+        self._require_lock()
         if len(self._parts) > 1:
-            self._merge(len(self._parts))
+            with self._writing():
+                self._merge(len(self._parts))
 
     def table(self) -> "pa.Table":
         """All rows of all jobs, sorted, with the job's key in the last column."""
@@ -337,11 +342,14 @@ class Store:
                 connection.register(name, table)
             try:
                 answer = connection.sql(sql)
-                if answer is not None:
-                    return cast("pa.Table", answer.to_arrow_table())
+                if answer is None:
+                    raise ModelError("the query asks nothing; begin it with SELECT")
+                found = cast("pa.Table", answer.to_arrow_table())
             except duckdb.Error as error:
                 raise ModelError(f"the query cannot be answered: {_in_one_line(error)}") from error
-        raise ModelError("the query asks nothing; begin it with SELECT")
+        if twice := [name for name, times in Counter(found.column_names).items() if times > 1]:
+            raise ModelError(f"the answer has several columns {twice[0]}; name them apart with AS")
+        return found
 
     def write_table(self, path: Path | None = None) -> Path:
         """Write :meth:`table` as one Parquet file, ``table.parquet`` in the folder unless named otherwise.
@@ -351,6 +359,26 @@ class Store:
         target = self.folder / "table.parquet" if path is None else path
         _write_parquet(target, self.table())
         return target
+
+    def _require_lock(self) -> None:
+        """Raise unless this store, and nobody else, may write."""
+        if self._lock is None:
+            raise ModelError(f"{self.folder} is open for reading only; use open_store to write")
+        path, held = self.folder / _LOCK, os.fstat(self._lock)
+        if not (path.exists() and os.path.samestat(path.stat(), held)):
+            raise ModelError(
+                f"{path} was deleted or replaced while this process held it, so that another one may write; nothing "
+                "more is written here"
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Close the store if writing is interrupted: what it knows may not be what is on the disk."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _clean(self) -> None:
         """Delete what a killed writer has left: drafts, and parts that are merged."""
@@ -384,25 +412,28 @@ class Store:
     def _write(self, part: _Part, table: "pa.Table") -> None:
         _write_parquet(self.folder / _PARTS / part.name, table)
 
-    def _read(self, part: _Part, columns: list[str] | None = None) -> "tuple[pa.Table, pa.Schema]":
-        """Columns of a part (all: None), and which ones it has."""
+    def _read(self, part: _Part, columns: list[str] | None = None) -> "tuple[pa.Table, dict[str, str]]":
+        """Columns of a part (all: None), and the kinds of all that it has."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.folder / _PARTS / part.name
         try:
-            with pq.ParquetFile(path) as file:
-                return file.read(columns), file.schema_arrow
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                if missing := [name for name in _OWN if name not in file.schema_arrow.names]:
+                    raise pa.ArrowInvalid(f"it has no {missing[0]}")
+                return file.read(columns), _kinds_of(file)
+        except FileNotFoundError:
+            raise
         except (pa.ArrowException, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise ModelError(f"{path} is damaged ({error}); delete it, and its jobs run again") from error
+            raise ModelError(f"{path} is damaged ({_in_one_line(error)}); delete it, and its jobs run again") from error
 
-    def _read_all(self, columns: list[str] | None) -> "list[tuple[_Part, pa.Table, pa.Schema]]":
+    def _read_all(self, columns: list[str] | None) -> "list[tuple[_Part, pa.Table, dict[str, str]]]":
         """Every part that counts."""
         while True:
+            listed = self._listed()
             with suppress(FileNotFoundError):  # a part that a writer has merged since it was listed
-                return [(part, *self._read(part, columns)) for part in self._listed()]
+                return [(part, *self._read(part, columns)) for part in listed]
 
     def _everything(self, columns: list[str] | None = None) -> "pa.Table":
         """All parts as one table, in the order of commits."""
@@ -490,11 +521,14 @@ def _write_parquet(path: Path, table: "pa.Table") -> None:
     import pyarrow.parquet as pq
 
     with _replacing(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 # Columns of rows have a kind each, which grows with what is put into them.
-_WIDER = {("whole numbers", "reals"): "reals", ("reals", "whole numbers"): "reals"}
+_WIDER = {
+    frozenset(("whole numbers", "reals")): "reals",
+    frozenset(("whole numbers", "large whole numbers")): "large whole numbers",
+}
 
 
 def _kind(name: str, value: object) -> str:
@@ -508,10 +542,10 @@ def _kind(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "truth values"
     if isinstance(value, int) and abs(value) <= _WHOLE:
-        return "whole numbers"
+        return "whole numbers" if abs(value) <= _EXACT else "large whole numbers"
     if isinstance(value, float):
         return "reals"
-    if isinstance(value, str):
+    if isinstance(value, str) and not _SURROGATE.search(value):
         return "text"
     raise ModelError(f"a row holds {name} = {value!r} ({type(value).__name__}); use text, numbers of 64 bits and None")
 
@@ -527,8 +561,8 @@ def _joined_kinds(kinds: Mapping[str, str], others: Mapping[str, str]) -> dict[s
         old = joined.get(name, "nothing")
         if old == "nothing" or new in ("nothing", old):
             joined[name] = new if old == "nothing" else old
-        elif (old, new) in _WIDER:
-            joined[name] = _WIDER[old, new]
+        elif (both := frozenset((old, new))) in _WIDER:
+            joined[name] = _WIDER[both]
         else:
             raise ModelError(f"the column {name} holds {old} in some rows and {new} in others")
     return joined
@@ -550,16 +584,23 @@ def _types() -> "dict[str, pa.DataType]":
     return {
         "nothing": pa.null(),
         "truth values": pa.bool_(),
+        "large whole numbers": pa.int64(),
         "whole numbers": pa.int64(),
         "reals": pa.float64(),
         "text": pa.string(),
     }
 
 
-def _kinds_of(schema: "pa.Schema") -> dict[str, str]:
+def _kinds_of(file: "pq.ParquetFile") -> dict[str, str]:
     """The kinds of the columns of a part."""
     kinds = {data_type: kind for kind, data_type in _types().items()}
-    return {column.name: kinds[column.type] for column in schema if column.name not in _OWN}
+    found = {column.name: kinds[column.type] for column in file.schema_arrow if column.name not in _OWN}
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    for column in (group.column(i) for group in groups for i in range(group.num_columns)):
+        name, limits = column.path_in_schema, column.statistics
+        if found.get(name) == "whole numbers" and limits is not None and limits.has_min_max:
+            found[name] = _kind(name, max(limits.min, limits.max, key=abs))
+    return found
 
 
 def _table_of(records: Sequence[Record], kinds: Mapping[str, str]) -> "pa.Table":
@@ -573,16 +614,18 @@ def _table_of(records: Sequence[Record], kinds: Mapping[str, str]) -> "pa.Table"
         KEY: pa.array([record.key for record, _, _ in lines], pa.string()),
         CONFIGURATION: pa.array([record.configuration for record, _, _ in lines], pa.string()),
         SECONDS: pa.array([record.seconds for record, _, _ in lines], pa.float64()),
-        ERROR: pa.array([record.error for record, _, _ in lines], pa.string()),
-        TRACE: pa.array([record.trace for record, _, _ in lines], pa.string()),
+        ERROR: pa.array([_encodable(record.error) for record, _, _ in lines], pa.string()),
+        TRACE: pa.array([_encodable(record.trace) for record, _, _ in lines], pa.string()),
         PLACE: pa.array([place for _, place, _ in lines], pa.int64()),
     }
     for name in names:
-        try:
-            columns[name] = pa.array([row.get(name) for _, _, row in lines], types[kinds[name]])
-        except pa.ArrowInvalid as error:  # a whole number that the column's reals do not hold
-            raise ModelError(f"the column {name} cannot hold one of its numbers: {error}") from error
+        columns[name] = pa.array([row.get(name) for _, _, row in lines], types[kinds[name]])
     return pa.table(columns)
+
+
+def _encodable(message: str | None) -> str | None:
+    """A message as UTF-8 can hold it: names of files may hold what it cannot."""
+    return None if message is None else _SURROGATE.sub("?", message)
 
 
 def _placed(record: Record) -> list[tuple[int | None, Row]]:

@@ -150,7 +150,7 @@ def rank_population(
     seed: int = 0,
     best_response: str | None = None,
     best_response_timesteps: int = 0,
-    agent_kwargs: Mapping[str, Any] | None = None,
+    agent_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
     report: Report | None = None,
 ) -> Tournament:
     """Measure and rate a population.
@@ -162,15 +162,19 @@ def rank_population(
         seed: Seed of the episodes, of the order in which ratings are learnt, and of the responses' learning.
         best_response: Id of the agent that learns to respond to every member on each side; None: no responses.
         best_response_timesteps: Environment steps that it learns from each time.
-        agent_kwargs: Its arguments, or hyperparameters by their names, where it takes them.
+        agent_kwargs: Arguments by its id, or under ``""`` those it may take; hyperparameters by their names too.
         report: Called as ``report(what, done, total)``.
 
     Raises:
-        ModelError: A member does not fit the game, rewards do not add up to zero, or a number is out of range.
+        ModelError: Two members have one name, a member does not fit the game, rewards do not add up to zero, or a
+            number is out of range.
         AgentError: The responder is unknown, or learns whole games.
         ImportError: openskill, or what the responder needs, is not installed.
     """
     whole_number("episodes", episodes, 2)
+    names = [member.name for member in members]
+    if len({*names}) < len(names):
+        raise ModelError(f"two members have one name: {', '.join(names)}")
     options = {} if best_response is None else response_options(best_response, agent_kwargs or {}, make_game())
     cross = cross_play(
         {member.name: member.policies for member in members},
@@ -193,15 +197,16 @@ def rank_population(
     return Tournament(tuple(members), cross, nash, skills, responses, uniform)
 
 
-def response_options(agent: str, given: Mapping[str, Any], game: Game) -> dict[str, Any]:
+def response_options(agent: str, agent_kwargs: Mapping[str, Mapping[str, Any]], game: Game) -> dict[str, Any]:
     """The arguments that a responder takes of those given.
 
     Raises:
-        AgentError: There is no such agent, or it learns whole games and so responds to nobody.
+        AgentError: There is no such agent, it learns whole games and so responds to nobody, or it does not take an
+            argument given under its id.
     """
     if takes_games(agent):
         raise AgentError(f"{agent} is made with a whole game; a response is learnt by agents of one side, such as PPO")
-    return agent_options(agent, given, game)[0]
+    return agent_options(agent, agent_kwargs, game)[0]
 
 
 @dataclass(frozen=True)
@@ -230,12 +235,12 @@ def _respond(
     found, by = np.empty((3, 2, n)), [[""] * n, [""] * n]
     for k in range(2 * n):
         side, i = divmod(k, n)  # of the responder
+        if report is not None:
+            report(f"{responder.agent} against {members[i].name}", k, 2 * n)
         learnt = responder.against(members[i], side, make_game, seed)
         found[:, 1 - side, i], by[1 - side][i] = _measured(
             members, i, side, (responder.agent, learnt), cross, make_game(), episodes, seed
         )
-        if report is not None:
-            report(f"{responder.agent} against {members[i].name}", k + 1, 2 * n)
     paid, low, high = found
     return Responses(responder.agent, responder.steps, paid, low, high, (tuple(by[0]), tuple(by[1])))
 

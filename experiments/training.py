@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, final
@@ -33,6 +33,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..agents import Agent, AgentError, agent_class, agent_spec, load_agent
+from ..agents.base import require_called_back
 from ..agents.local.agent import LocalPlanningAgent
 from ..agents.registry import EXTRAS, THIS_PACKAGE
 from ..agents.stepping import SteppingAgent
@@ -62,6 +63,7 @@ PARTS = 10
 
 AGENT, POSITIONS = "agent.zip", "positions.zip"
 _BAR_STEPS = 64
+_EVENT_FILES = "events.out.tfevents.*"
 _DISTRIBUTIONS = (THIS_PACKAGE, "gymnasium", "pettingzoo", "stable-baselines3", "torch", "numpy", "scipy", "numba")
 
 
@@ -159,6 +161,7 @@ def train(
     run = _Run(job, settings, _callbacks(callback), progress_bar, tell or print)
     configuration = {
         "job": asdict(job),
+        "opponent_digest": job.opponent_digest,
         "options": asdict(settings),
         "callbacks": [_name(one) for one in run.callbacks],
     }
@@ -250,7 +253,7 @@ class _Run:
                 watch.measure_beginning()
             self._learn(stage.agent, target - before.steps, watch)
             # Stopped by a callback, or an agent that takes no steps: it is over as well.
-            is_over = watch.steps >= total or watch.steps < target
+            is_over = watch.steps >= total or watch.steps < target or watch.is_stopped
             watch.end_part(is_over)
             seconds = before.seconds + time.perf_counter() - began
             after = State(before.part + 1, watch.steps, is_over, watch.evaluations, seconds)
@@ -259,15 +262,17 @@ class _Run:
         return self._write(folder, stage, after)
 
     def _learn(self, agent: Agent, steps: int, watch: "_Watch") -> None:
-        given = self._callbacks_of(agent)
+        given = [watch.noting(one) for one in self._callbacks_of(agent)]
         if _is_stable_baselines(agent):
             agent.learn(steps, callback=[watch, *given])
             return
 
         def all_of_them(one: Agent, taken: int) -> bool:
-            return all([watch(one, taken), *(call(one, taken) is not False for call in given)])
+            goes_on = [call(one, taken) for call in (watch, *given)]  # everybody is called, whoever says stop
+            return all(goes_on)
 
         agent.learn(steps, callback=all_of_them)
+        require_called_back(agent, watch.was_called)
 
     def _finish(self, folder: RunFolder, checkpoint: Checkpoint) -> dict[str, Any]:
         """Write the final agent, as it is read from the last checkpoint, and what the run found."""
@@ -339,7 +344,7 @@ class _Run:
 
         growing = [folder.path / name for name in (*monitor_names(self.job.n_envs), AUDITS)]
         sizes = {path.name: path.stat().st_size for path in growing if path.exists()}
-        events = tuple(sorted(path.name for path in (folder.path / EVENTS).glob("*")))
+        events = tuple(sorted(path.name for path in (folder.path / EVENTS).glob(_EVENT_FILES)))
         return folder.write(replace(state, sizes=sizes, events=events), fill)
 
     # measuring
@@ -378,14 +383,15 @@ class _Run:
 
     def _callbacks_of(self, agent: Agent) -> list[Any]:
         """The callbacks of a part; classes are made anew."""
+        from stable_baselines3.common.callbacks import BaseCallback
+
         made = [one() if isinstance(one, type) else one for one in self.callbacks]
-        if not _is_stable_baselines(agent):
-            for one in made:
-                if not callable(one):
-                    raise AgentError(
-                        f"callback is {type(one).__name__}, which cannot be called; {self.job.agent} takes functions "
-                        "(agent, steps) -> bool (stable-baselines3's callbacks work with its own algorithms)"
-                    )
+        for one in made:
+            if not (callable(one) or (isinstance(one, BaseCallback) and _is_stable_baselines(agent))):
+                raise AgentError(
+                    f"callback is {type(one).__name__}, which cannot be called; {self.job.agent} takes functions "
+                    "(agent, steps) -> bool (stable-baselines3's callbacks work with its own algorithms)"
+                )
         return made
 
     @contextmanager
@@ -409,9 +415,29 @@ class _Watch:
         self.steps, self.evaluations = state.steps, state.evaluations
         self._frequency = cast("int", run.options.eval_freq)
         self._due = self._next_due()
+        self.is_stopped, self.was_called = False, False
+
+    def noting(self, callback: Any) -> Any:
+        """The same callback, whose end of the training is remembered: in a part's last step it shows nowhere."""
+        if not callable(callback):
+            from .monitors import NotedCallback
+
+            return NotedCallback(callback, self._stop)
+
+        def noted(agent: Agent, steps: int) -> bool:
+            if callback(agent, steps) is not False:
+                return True
+            self._stop()
+            return False
+
+        return noted
+
+    def _stop(self) -> None:
+        self.is_stopped = True
 
     def __call__(self, agent: Agent, steps: int) -> bool:
         """Count, and measure where it is due; what the run ends with is measured at the end."""
+        self.was_called = True
         if steps // _BAR_STEPS != self.steps // _BAR_STEPS:
             self._tick(steps)
         self.steps = steps
@@ -545,7 +571,7 @@ def _name(callback: Any) -> str:
 
 def _keep_events(folder: Path, names: tuple[str, ...]) -> None:
     """Delete the event files that a checkpoint does not know: what they hold is written again."""
-    for path in folder.glob("*"):
+    for path in folder.glob(_EVENT_FILES):
         if path.name not in names:
             path.unlink()
 
@@ -572,10 +598,17 @@ def _require_packages(options: TrainingOptions) -> None:
 
 def _versions(job: Job) -> dict[str, str]:
     """Versions of what computes: Python, the packages below, and the one that the agent comes from."""
-    names = dict.fromkeys((*_DISTRIBUTIONS, agent_spec(job.agent).source))
-    installed = {_canonical(one.metadata["Name"]): one.version for one in metadata.distributions()}
-    found = {name: installed[_canonical(name)] for name in names if _canonical(name) in installed}
+    names = map(_canonical, dict.fromkeys((*_DISTRIBUTIONS, agent_spec(job.agent).source)))
+    installed = _installed()
+    found = {name: installed[name] for name in names if name in installed}
     return {"python": platform.python_version(), "machine": platform.machine(), **found}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Versions of all that is installed; what a broken installation has left has no name."""
+    named = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
+    return {_canonical(name): version for name, version in named if name}
 
 
 def _canonical(name: str) -> str:

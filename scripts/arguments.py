@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -39,6 +41,24 @@ def parse_pairs(name: str, pairs: Sequence[str]) -> dict[str, Value]:
     return values
 
 
+def parse_addressed(name: str, pairs: Sequence[str]) -> dict[str, dict[str, Value]]:
+    """``["gamma=0.9", "PPO:n_steps=64"]`` as ``{"": {"gamma": 0.9}, "PPO": {"n_steps": 64}}``.
+
+    Args:
+        name: The option that holds the pairs, for the messages.
+        pairs: Each ``key=value``, for everyone that takes it, or ``ID:key=value``; ids may hold colons themselves.
+
+    Raises:
+        ModelError: As :func:`parse_pairs`.
+    """
+    by_id: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        owner, _, own_key = key.rpartition(":")
+        by_id.setdefault(owner, []).append(f"{own_key}{sign}{value}")
+    return {owner: parse_pairs(name, own) for owner, own in by_id.items()}
+
+
 def _value(name: str, text: str) -> Value:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
@@ -59,3 +79,10 @@ def make_env(env_id: str, pairs: Sequence[str]) -> gym.Env[Any, Any]:
         ModelError: There is no such environment (the nearest ids are named), or it does not take these arguments.
     """
     return make_single_env(env_id, parse_pairs("--env-kwargs", pairs))
+
+
+def import_from_here() -> None:
+    """Let modules of the working folder be imported, as ``python -m`` does: agents and environments of one's own."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)

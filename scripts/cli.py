@@ -2,9 +2,10 @@
 
 Each command is a frozen dataclass of its arguments with a ``run`` method, in a file of its own, loaded when it is
 named: what one command needs delays no other. What a user can mend (an unknown id, a broken model file, a missing
-extra) ends the command with one line and exit status 2.
+extra) ends the command with one line and exit status 2; an interrupt, with 130.
 """
 
+import difflib
 import importlib
 import sys
 from importlib import metadata
@@ -15,6 +16,7 @@ import tyro
 
 from ..agents import AgentError
 from ..models import ModelError
+from .arguments import import_from_here
 
 PROGRAM = "lookahead-rl"
 
@@ -54,21 +56,32 @@ def main(args: list[str] | None = None) -> None:
     if arguments == ["--version"]:
         print(f"{PROGRAM} {metadata.version('lookahead-rl')}")
         return
-    command = _parsed(arguments)
+    import_from_here()
     try:
-        command.run()
+        _parsed(arguments).run()
     except (AgentError, ModelError, ImportError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def _parsed(arguments: list[str]) -> Command:
-    """The command that the arguments name, with its own."""
-    if arguments and arguments[0] in COMMANDS:
-        return tyro.cli(command_class(arguments[0]), prog=f"{PROGRAM} {arguments[0]}", args=arguments[1:])
+    """The command that the arguments name, with its own.
+
+    Raises:
+        ModelError: There is no such command; the message has the nearest ones.
+    """
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        return tyro.cli(command_class(name), prog=f"{PROGRAM} {name}", args=arguments[1:])
+    if name and not name.startswith("-"):
+        near = difflib.get_close_matches(name.lower(), COMMANDS, n=3, cutoff=0.5) or COMMANDS
+        raise ModelError(f"there is no command {name}; near it: {', '.join(near)} ({PROGRAM} --help has all)")
     return tyro.extras.subcommand_cli_from_dict(
         {name: command_class(name) for name in COMMANDS},
         prog=PROGRAM,
-        description="Environments with known answers, and agents that act by looking ahead.",
+        description="Environments with known answers, and agents that act by looking ahead. --version tells which.",
         args=arguments,
     )

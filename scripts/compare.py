@@ -16,17 +16,19 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..evaluation.plots import Plot, improvement_matrix, performance_profiles, score_curves
+from ..evaluation.plots import Plot, improvement_matrix, performance_profiles, score_curves, value_curves
 from ..evaluation.report import Cell, Figure, Row, Section, format_cell, replace_text, versions, write_page
 from ..experiments.comparison import Plan, gather
 from ..experiments.engines import Progress as Report
 from ..experiments.standings import Standings
 from ..models import ModelError
-from .arguments import parse_pairs
+from .arguments import parse_addressed
 from .io import print_table, require_writable, write_json
 
 RUNS = "runs"
 """Subfolder of ``--out`` with the store."""
+PICTURES = ("scores", "scores-*", "values-*", "profiles", "improvement")
+"""Names of the plots that are written."""
 COLUMNS = ("agent", "steps", "value", "score", "low", "high", "violation", "queries", "seconds")
 """What the table of one environment shows."""
 SCORES = ("score", "low", "high")
@@ -93,8 +95,10 @@ class Compare:
         for section in sections:
             if section.rows:
                 print_table(console, section.title, section.rows)
-        for line in (*_left_out(found), found.caution()):
-            console.print(line, markup=False, highlight=False)
+                for text in section.paragraphs if section is not sections[0] else ():
+                    console.print(f"{text}\n", markup=False, highlight=False)
+        for text in (*_left_out(found), found.caution()):
+            console.print(text, markup=False, highlight=False)
         self._write(found, sections, plots)
         if self.json is not None:
             write_json(self.json, found.final_rows())
@@ -108,8 +112,8 @@ class Compare:
             seeds=self.seeds,
             first_seed=self.seed,
             instances=self.instances,
-            env_kwargs=_addressed("--env-kwargs", self.env_kwargs),
-            agent_kwargs=_addressed("--agent-kwargs", self.agent_kwargs),
+            env_kwargs=parse_addressed("--env-kwargs", self.env_kwargs),
+            agent_kwargs=parse_addressed("--agent-kwargs", self.agent_kwargs),
             hyperparameters={} if self.hyperparameters is None else read_hyperparameters(self.hyperparameters),
             checkpoints=self.checkpoints,
             gamma=self.gamma,
@@ -134,6 +138,8 @@ class Compare:
         configuration = self._configuration()
         told = {"made_with": versions(), "configuration": configuration, **_told(found)}
         replace_text(self.out / "comparison.json", json.dumps(told, indent=1) + "\n")
+        for stale in (path for kind in PICTURES for path in self.out.glob(f"{kind}.*")):
+            stale.unlink()  # of an earlier comparison, which may have had more environments
         for name, (plot, _) in plots.items():
             replace_text(self.out / f"{name}.svg", plot.svg)
             _replace_bytes(self.out / f"{name}.png", plot.png())
@@ -150,13 +156,13 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
     """Hyperparameters by agent and environment, from a YAML or JSON file.
 
     Raises:
-        ModelError: It is not of this form.
+        ModelError: It is not of this form, or says two things under one name.
         ImportError: It is YAML, and pyyaml is missing.
         OSError: It cannot be read.
     """
-    text = path.read_text(encoding="utf-8")
     try:
-        content = json.loads(text) if path.suffix == ".json" else _parsed_yaml(text)
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_single) if path.suffix == ".json" else _parsed_yaml(text)
     except ValueError as error:
         raise ModelError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
@@ -164,49 +170,62 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _single(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Pairs as a mapping.
+
+    Raises:
+        ValueError: A name comes twice.
+    """
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} comes twice; give it once")
+    return dict(pairs)
+
+
 def _parsed_yaml(text: str) -> Any:
     """The content of a YAML document.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none, or a name comes twice.
     """
     if find_spec("yaml") is None:
         raise ImportError('hyperparameters in YAML need pyyaml: pip install "lookahead-rl[experiments]"')
     import yaml
 
+    def require_single(node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            _single([(key.value, None) for key, _ in node.value])
+        for child in node.value if isinstance(node, yaml.CollectionNode) else ():
+            for one in child if isinstance(child, tuple) else (child,):
+                require_single(one)
+
     try:
+        require_single(yaml.compose(text, yaml.SafeLoader))
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 
 
-def _addressed(name: str, pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``key=value`` and ``ID:key=value`` by id, the first under ``""``."""
-    by_id: dict[str, list[str]] = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        owner, _, own_key = key.rpartition(":")
-        by_id.setdefault(owner, []).append(f"{own_key}{sign}{value}")
-    return {owner: {**parse_pairs(name, own)} for owner, own in by_id.items()}
-
-
 def _sections(found: Standings, plots: Mapping[str, Captioned]) -> list[Section]:
     """The page, part by part; its tables are also what the terminal shows."""
-    told = [MEASURED, *_left_out(found), found.caution()]
-    sections = [
-        Section("All tasks with scores", told, _columns(found.overall()), _figures(plots, "scores", "profiles"))
-    ]
+    measured = [MEASURED] if found.scored else []
+    title = "All tasks with scores" if found.scored else "No task has scores"
+    told = [*measured, *_left_out(found), found.caution()]
+    sections = [Section(title, told, _columns(found.overall()), _figures(plots, "scores", "profiles"))]
     for number, family in enumerate(found.families()):
         rows = [row for row in found.by_environment() if row["env_id"] == family]
-        title, drawn = f"{family}: {_reference(rows[0])}", _figures(plots, f"scores-{number}")
-        sections.append(Section(title, [], _columns(rows, COLUMNS), drawn))
-    for task in found.left_out:
+        drawn = _figures(plots, f"scores-{number}")
+        sections.append(Section(family, [_reference(rows[0])], _columns(rows, COLUMNS), drawn))
+    for number, task in enumerate(found.left_out):
         rows = [row for row in found.unscored() if row["env_id"] == task]
-        sections.append(Section(f"{task}: {rows[0]['meaning']}, {rows[0]['kind']}", [], _columns(rows, COLUMNS)))
-    text = "How probable it is that a run of one agent ends above a run of another on the same task."
-    once = found.improvements()[::2]  # the other ones are one minus these
-    sections.append(Section("Probability of improvement", [text], _columns(once), _figures(plots, "improvement")))
-    return [section for section in sections if section.rows]
+        drawn = _figures(plots, f"values-{number}")
+        sections.append(Section(task, [_reference(rows[0])], _columns(rows, COLUMNS), drawn))
+    if len(found.agents) > 1:
+        text = "How probable it is that a run of one agent ends above a run of another on the same task."
+        once = found.improvements()[::2]  # the other ones are one minus these
+        sections.append(Section("Probability of improvement", [text], _columns(once), _figures(plots, "improvement")))
+    return sections
 
 
 def _told(found: Standings) -> dict[str, Any]:
@@ -224,12 +243,11 @@ def _told(found: Standings) -> dict[str, Any]:
 
 
 def _reference(row: Row) -> str:
-    """What scores 0 and 1 stand for."""
-    several = f", means over {row['instances']} instances" if row["instances"] != 1 else ""
-    return (
-        f"optimum {format_cell(row['optimal_value'])}, uniform play {format_cell(row['uniform_value'])} "
-        f"({row['meaning']}, {row['kind']}{several})"
-    )
+    """What values mean, and what scores 0 and 1 stand for."""
+    several = f", means over {row['instances']} instances" if row.get("instances", 1) != 1 else ""
+    known = {"Optimum": row["optimal_value"], "Uniform play": row["uniform_value"]}
+    told = [f"{name} {format_cell(value)}." for name, value in known.items() if value is not None]
+    return " ".join([f"Value: {row['meaning']}, {row['kind']}{several}.", *told])
 
 
 def _plots(found: Standings) -> dict[str, Captioned]:
@@ -243,6 +261,9 @@ def _plots(found: Standings) -> dict[str, Captioned]:
     families = found.families()
     for number, family in enumerate(families if len(families) > 1 else ()):
         plots[f"scores-{number}"] = (score_curves(found.curves(family)), f"{family}: scores while learning.")
+    for number, task in enumerate(found.left_out):
+        drawn = value_curves(found.value_curves(task), "environment steps", *found.levels(task))
+        plots[f"values-{number}"] = (drawn, f"{task}: values while learning, interquartile means; bands are intervals.")
     if len(found.agents) > 1:
         names = {agent: i for i, agent in enumerate(found.agents)}
         matrix = np.full((len(names), len(names)), np.nan)

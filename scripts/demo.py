@@ -71,8 +71,7 @@ class Demo:
         """Run the demo, print its tables and write the page."""
         whole_number("total_timesteps", self.total_timesteps, 0)
         whole_number("seed", self.seed, 0)
-        for path in (self.out, *([] if self.json is None else [self.json])):
-            require_writable(path)  # now, not after minutes of training
+        require_writable(self.out, self.json)  # now, not after minutes of training
         console = Console()
         started = time.perf_counter()
         rows: list[Row] = []

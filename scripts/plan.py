@@ -161,9 +161,7 @@ class Plan:
 
     def _require_outputs(self) -> None:
         """Raise now, not after minutes of planning, unless the files can be written."""
-        for path in (self.out, self.plot, self.json):
-            if path is not None:
-                require_writable(path)
+        require_writable(self.out, self.plot, self.json)
         if self.plot is not None and self.plot.suffix != ".svg":
             raise ModelError(f"--plot writes SVG, but {self.plot} is named otherwise; name a file ending in .svg")
         if (self.out is not None or self.plot is not None) and find_spec("matplotlib") is None:

@@ -36,9 +36,7 @@ class Report:
         """Read the sources, write the page and print how the runs ended."""
         if not self.sources:
             raise ModelError("name at least one source: a folder that a command wrote to, or a file written by --json")
-        for path in (self.out, self.json):
-            if path is not None:
-                require_writable(path)
+        require_writable(self.out, self.json)
         if find_spec("matplotlib") is None:
             raise ImportError('report needs matplotlib: pip install "lookahead-rl[report]"')
         sources = [read_source(path) for path in self.sources]
@@ -62,7 +60,7 @@ def _task_section(task: Task) -> Section:
 
     figures: list[Figure] = []
     if task.curves and task.along is not None:
-        svg = value_curves(task.curves, ALONG[task.along], task.optimal, task.uniform)
+        svg = value_curves(task.curves, ALONG[task.along], task.optimal, task.uniform).svg
         bands = any(curve.low is not None for curve in task.curves.values())
         caption = " Lines are means over the seeds, bands reach from the least to the largest." if bands else ""
         figures.append(Figure(svg, f"{task.name}: value against {ALONG[task.along]}.{caption}"))

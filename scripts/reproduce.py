@@ -76,9 +76,7 @@ class Reproduce:
 
     def _require_outputs(self) -> None:
         """Raise now, not after the experiments, unless the files can be written."""
-        for path in (self.out, self.json, self.markdown):
-            if path is not None:
-                require_writable(path)
+        require_writable(self.out, self.markdown, self.json)
         if self.markdown is not None:
             with_table(self.markdown.read_text(encoding="utf-8"), "")
             if self.claims or self.family:

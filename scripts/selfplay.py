@@ -5,12 +5,13 @@ numbers.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -22,7 +23,7 @@ from ..experiments.environments import Game, make_game
 from ..experiments.population import Report, Training, build_population, game_id, save_member
 from ..experiments.tournament import EPISODES, Tournament, rank_population, response_options
 from ..models._checks import whole_number
-from .arguments import parse_pairs
+from .arguments import parse_addressed, parse_pairs
 from .io import print_table, require_writable, write_json
 
 MEMBERS = "members"
@@ -64,7 +65,7 @@ class SelfPlay:
     seed: int = 0
     """Seed of everything that is drawn."""
     agent_kwargs: tuple[str, ...] = ()
-    """Arguments of the agents, as key=value pairs, each for those that take it: decay=0.9998 n_steps=512."""
+    """Arguments of agents: key=value for each that takes it, AGENT:key=value for one, such as PPO:n_steps=512."""
     best_response: str | None = None
     """The agent that learns to respond to every member. By default PPO where exploitability is not known exactly."""
     best_response_timesteps: int = 20_000
@@ -78,18 +79,22 @@ class SelfPlay:
         """Make the population, let it play, print the tables and write the files."""
         self._require_outputs()
         env_id, kwargs = game_id(self.env_id), parse_pairs("--env-kwargs", self.env_kwargs)
-        training = self._training()
         whole_number("episodes", self.episodes, 2)
         whole_number("best_response_timesteps", self.best_response_timesteps, 0)
 
         def game() -> Game:
             return make_game(env_id, kwargs)
 
-        responder = self._responder(game(), training)
+        given = parse_addressed("--agent-kwargs", self.agent_kwargs)
+        responder = self._responder(game(), given)
+        training = self._training(given, responder)
         origin = {"env_id": env_id, "env_kwargs": kwargs}
         console = Console()
         with _reporter(console) as report:
             members = build_population(game, self.agents, training, origin=origin, report=report)
+            if self.out is not None:  # before they play: whatever comes, what was trained is kept
+                for member in members:
+                    save_member(member, self.out / MEMBERS / quote(member.name, safe=""), origin)
             found = rank_population(
                 members,
                 game,
@@ -97,25 +102,32 @@ class SelfPlay:
                 seed=self.seed,
                 best_response=responder,
                 best_response_timesteps=self.best_response_timesteps,
-                agent_kwargs={} if responder is None else training.agent_kwargs,
+                agent_kwargs=given,
                 report=report,
             )
+        self._tell(console, found, origin)
+
+    def _tell(self, console: Console, found: Tournament, origin: Mapping[str, Any]) -> None:
+        """Print the tables and write the files."""
         for section in _sections(found):
             print_table(console, section.title, section.rows)
         for line in _notes(found):
             console.print(line, markup=False, highlight=False)
-        rows = _json_rows(found, {**origin, "env_kwargs": json.dumps(kwargs, sort_keys=True), "seed": self.seed})
+        arguments = json.dumps(origin["env_kwargs"], sort_keys=True)
+        rows = _json_rows(found, {**origin, "env_kwargs": arguments, "seed": self.seed})
         if self.json is not None:
             write_json(self.json, rows)
         if self.out is not None:
             self._write(self.out, found, rows, origin)
             console.print(f"Wrote {self.out / 'selfplay.html'} and what it shows.", markup=False, highlight=False)
 
-    def _training(self) -> Training:
-        given = parse_pairs("--agent-kwargs", self.agent_kwargs)
-        return Training(self.total_timesteps, self.seed, self.rounds, given, self.opponents)
+    def _training(self, given: Mapping[str, Mapping[str, Any]], responder: str | None) -> Training:
+        """How members are trained; arguments of a responder that is none of them are not theirs."""
+        players = (*self.agents, *self.opponents)
+        own = {name: taken for name, taken in given.items() if name in players or name != responder}
+        return Training(self.total_timesteps, self.seed, self.rounds, own, self.opponents)
 
-    def _responder(self, game: Game, training: Training) -> str | None:
+    def _responder(self, game: Game, given: Mapping[str, Mapping[str, Any]]) -> str | None:
         """Who learns to respond; None where nobody needs to.
 
         Raises:
@@ -127,7 +139,7 @@ class SelfPlay:
         if self.best_response is None and isinstance(game.unwrapped, MarkovGameEnv):
             return None
         responder = RESPONDER if self.best_response is None else self.best_response
-        response_options(responder, training.agent_kwargs, game)
+        response_options(responder, given, game)
         return responder
 
     def _require_outputs(self) -> None:
@@ -145,11 +157,9 @@ class SelfPlay:
             raise FileExistsError(f"{self.out} exists and is no empty folder; name a new one")
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def _write(self, out: Path, found: Tournament, rows: Sequence[Row], origin: dict[str, Any]) -> None:
-        """The members, tables for programs, and the page."""
+    def _write(self, out: Path, found: Tournament, rows: Sequence[Row], origin: Mapping[str, Any]) -> None:
+        """Tables for programs, and the page."""
         sections = _sections(found)
-        for member in found.members:
-            save_member(member, out / MEMBERS / member.name.replace("/", "_"), origin)
         for table in ("ranking", "cross_play"):
             _write_parquet(out / f"{table}.parquet", [row for row in rows if row["table"] == table])
         configuration = {name: value for name, value in vars(self).items() if name not in ("out", "json")}

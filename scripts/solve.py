@@ -21,14 +21,17 @@ from .io import print_table, require_writable, write_json
 
 MOST_STATES = 1000
 """States in the table of a page."""
+CLOSE = 1e-3
+"""Relative gap up to which a value is told as one number."""
 
 
 @dataclass(frozen=True)
 class Solve:
     """Solve an environment or a model file exactly: its optimum or Nash value, certified bounds, how it was found."""
 
-    env_id: str = "RandomMDP-v0"
-    """An environment with a known model: of this package, a game of this package, or one of Gymnasium's tables."""
+    env_id: str | None = None
+    """An environment with a known model: of this package, a game of this package, or one of Gymnasium's tables;
+    RandomMDP-v0 where no model file is named either."""
     env_kwargs: tuple[str, ...] = ()
     """Its arguments, as key=value pairs: n_states=1000 mdp_seed=3."""
     model: Path | None = None
@@ -46,9 +49,7 @@ class Solve:
 
     def run(self) -> None:
         """Solve, print what was found and write the files."""
-        for path in (self.out, self.json):
-            if path is not None:
-                require_writable(path)
+        require_writable(self.out, self.json)
         if self.out is not None and find_spec("matplotlib") is None:
             raise ImportError('--out needs matplotlib: pip install "lookahead-rl[report]"')
         console = Console()
@@ -71,7 +72,9 @@ class Solve:
 
     @property
     def _name(self) -> str:
-        return self.env_id if self.model is None else self.model.name
+        if self.model is not None:
+            return self.model.name
+        return "RandomMDP-v0" if self.env_id is None else self.env_id
 
     def _model(self) -> AnyModel:
         """What is to be solved.
@@ -80,9 +83,10 @@ class Solve:
             ModelError: There is no such environment or file, or no model of it to see.
         """
         if self.model is None:
-            return model_of(open_env(self.env_id, parse_pairs("--env-kwargs", self.env_kwargs)), self.gamma)
-        if self.env_kwargs:
-            raise ModelError("--env-kwargs are an environment's, but --model names a file; leave one of them out")
+            return model_of(open_env(self._name, parse_pairs("--env-kwargs", self.env_kwargs)), self.gamma)
+        for option, given in (("--env-id", self.env_id), ("--env-kwargs", self.env_kwargs or None)):
+            if given is not None:
+                raise ModelError(f"{option} tells of an environment, but --model names a file; leave one of them out")
         return discounted(load_model(self.model), self.gamma)
 
     def _row(self, optimum: Optimum) -> Row:
@@ -97,9 +101,8 @@ class Solve:
             shown = f" The {len(states):,} of {n:,} that episodes are likeliest to begin in." if len(states) < n else ""
             text = f"Optimal values of states, with their certified bounds.{shown}"
             sections.append(Section("State by state", [text], states))
-        write_page(
-            path, f"The optimum of {self._name}", " ".join(self.env_kwargs), sections, configuration=asdict(self)
-        )
+        made = asdict(self) | ({"env_id": self._name} if self.model is None else {})
+        write_page(path, f"The optimum of {self._name}", " ".join(self.env_kwargs), sections, configuration=made)
 
 
 def _facts(row: Row) -> list[Row]:
@@ -111,7 +114,10 @@ def _facts(row: Row) -> list[Row]:
 
 def _sentence(name: str, optimum: Optimum) -> str:
     what, status = optimum.row()["agent"], str(optimum.status)
-    found = f"{name}: the {what} is worth {optimum.value:.6g}, certified to {optimum.gap:.1e}."
+    if optimum.gap <= CLOSE * max(1.0, abs(optimum.value)):
+        found = f"{name}: the {what} is worth {optimum.value:.6g}, certified to {optimum.gap:.1e}."
+    else:
+        found = f"{name}: the {what} is worth between {optimum.low:.6g} and {optimum.high:.6g}."
     return f"{found} {status[0].upper()}{status[1:]}."
 
 

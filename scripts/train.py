@@ -10,11 +10,10 @@ The same command again goes on with a run that was stopped, and reaches the resu
 import importlib
 import importlib.util
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -22,6 +21,9 @@ from ..experiments.jobs import Job
 from ..models import ModelError
 from .arguments import parse_pairs
 from .io import print_table, require_writable, write_json
+
+if TYPE_CHECKING:
+    from ..experiments.training import TrainedRun, TrainingOptions
 
 _SHOWN = ("steps", "mean_return", "value", "kind", "optimal_value", "score")
 
@@ -83,16 +85,48 @@ class Train:
 
     def run(self) -> None:
         """Train, and print what was measured."""
-        from ..experiments.training import TrainingOptions, train
+        from ..experiments.training import train
 
         console = Console()
         if self.json is not None:
             require_writable(self.json)
         if self.track:
             _require_wandb()
-        _import_from_here()
         job = self._job()
-        options = TrainingOptions(
+        folder = self.out or Path("runs") / re.sub(r"[^\w.-]+", "_", f"{job.agent}-{job.env_id}-{job.seed}")
+        callbacks = [_named(one) for one in self.callback]
+        try:
+            done = train(
+                job,
+                folder,
+                self._options(),
+                callback=callbacks,
+                progress_bar=self.progress_bar and console.is_terminal,
+                tell=_teller(console),
+                started=self._start_tracking(job) if self.track else None,
+            )
+        except KeyboardInterrupt:
+            _teller(console)(f"Stopped; the same command goes on from the last checkpoint in {folder}.")
+            raise SystemExit(130) from None
+        self._show(console, job, done)
+        if self.json is not None:
+            write_json(self.json, done.rows)
+
+    def _show(self, console: Console, job: Job, done: "TrainedRun") -> None:
+        """Print what was measured, and where the agent is."""
+        tell = _teller(console)
+        if done.was_finished:
+            tell(f"{done.folder} holds this run, finished; nothing was done")
+        title = f"{job.agent} on {job.env_id}, seed {job.seed}: {done.steps:,} steps"
+        shown = [name for name in _SHOWN if any(row[name] is not None for row in done.rows)]
+        if done.rows:
+            print_table(console, title, [{name: row[name] for name in shown} for row in done.rows])
+        tell(f"the agent is {done.agent_file}")
+
+    def _options(self) -> "TrainingOptions":
+        from ..experiments.training import TrainingOptions
+
+        return TrainingOptions(
             eval_freq=self.eval_freq,
             n_eval_episodes=self.n_eval_episodes,
             checkpoint_freq=self.checkpoint_freq,
@@ -100,29 +134,12 @@ class Train:
             tensorboard=self.tensorboard or self.track,
             threads=self.threads,
         )
-        folder = self.out or Path("runs") / re.sub(r"[^\w.-]+", "_", f"{job.agent}-{job.env_id}-{job.seed}")
-        done = train(
-            job,
-            folder,
-            options,
-            callback=[_named(one) for one in self.callback],
-            progress_bar=self.progress_bar and console.is_terminal,
-            tell=console.print,
-            started=self._start_tracking(job) if self.track else None,
-        )
-        if done.was_finished:
-            console.print(f"{folder} holds this run, finished; nothing was done")
-        title = f"{job.agent} on {job.env_id}, seed {job.seed}: {done.steps:,} steps"
-        shown = [name for name in _SHOWN if any(row[name] is not None for row in done.rows)]
-        if done.rows:
-            print_table(console, title, [{name: row[name] for name in shown} for row in done.rows])
-        console.print(f"the agent is {done.agent_file}", soft_wrap=True)
-        if self.json is not None:
-            write_json(self.json, done.rows)
 
     def _job(self) -> Job:
         arguments: dict[str, Any] = {**parse_pairs("--agent-kwargs", self.agent_kwargs)}
         if self.hyperparameters:
+            if "hyperparameters" in arguments:
+                raise ModelError("hyperparameters are in --agent-kwargs too; give all of them by --hyperparameters")
             arguments["hyperparameters"] = parse_pairs("--hyperparameters", self.hyperparameters)
         return Job(
             agent=self.agent,
@@ -153,16 +170,14 @@ class Train:
         return start
 
 
+def _teller(console: Console) -> Callable[[str], None]:
+    """Prints a line as it is: names of files may look like markup."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _require_wandb() -> None:
     if importlib.util.find_spec("wandb") is None:
         raise ImportError("--track needs wandb: pip install wandb")
-
-
-def _import_from_here() -> None:
-    """Let modules of the working folder be imported, as ``python -m`` does: environments and callbacks live there."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
 
 
 def _named(name: str) -> Any:

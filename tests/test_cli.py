@@ -1,6 +1,7 @@
 """The command line, through its real entry point."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 
@@ -18,6 +19,50 @@ def test_help_names_the_commands(capsys):
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("solv", "near it: solve"), ("SWEEP", "near it: sweep"), ("help", "--help has all")]
+)
+def test_an_unknown_command_names_the_nearest_and_loads_none(name, near, capsys, monkeypatch):
+    monkeypatch.setattr("lookahead_rl.scripts.cli.command_class", lambda name: pytest.fail(f"loaded {name}"))
+    with pytest.raises(SystemExit) as stop:
+        main([name])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert near in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--unknown"], ["solve", "--unknown"]])
+def test_missing_commands_and_unknown_options_end_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_interrupt_is_one_line_and_status_130(capsys, monkeypatch):
+    @dataclass(frozen=True)
+    class Endless:
+        """What is interrupted."""
+
+        def run(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lookahead_rl.scripts.cli.command_class", lambda name: Endless)
+    with pytest.raises(SystemExit) as stop:
+        main(["solve"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "lookahead-rl: interrupted\n"
+
+
+def test_two_results_are_not_written_to_one_file(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["solve", "--out", str(tmp_path / "x"), "--json", f"{tmp_path}/./x"])
+    assert stop.value.code == 2
+    assert "named twice" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_demo_writes_page_and_rows(tmp_path, capsys):

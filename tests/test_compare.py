@@ -10,12 +10,18 @@ import gymnasium as gym
 import numpy as np
 import pettingzoo
 import pytest
+import scipy.stats
 
 from lookahead_rl.agents import AgentError, make_agent
+from lookahead_rl.agents.stepping import SteppingAgent
 from lookahead_rl.envs.tabular import ModelEnv
 from lookahead_rl.evaluation import audit
-from lookahead_rl.evaluation.statistics import interquartile_mean_interval, performance_profile_band
-from lookahead_rl.experiments import comparison
+from lookahead_rl.evaluation.statistics import (
+    interquartile_mean_interval,
+    performance_profile_band,
+    student_half_widths,
+)
+from lookahead_rl.experiments import comparison, measurement
 from lookahead_rl.experiments.comparison import Plan, env_parameters, gather
 from lookahead_rl.experiments.jobs import Job
 from lookahead_rl.experiments.measurement import EPISODES, normalised, yardstick_of
@@ -171,19 +177,58 @@ def test_where_no_model_is_known_episodes_are_played():
     rows = perform(job).rows
     (row,) = rows
     assert (row["kind"], row["score"], row["optimal_value"]) == ("estimated", None, None)
-    assert row["low"] < row["value"] < row["high"]
+    assert row["low"] < row["value"] == row["uniform_value"] < row["high"]
     assert perform(job).rows == rows
     assert perform(replace(job, seed=1)).rows[0]["value"] != row["value"]
+
+
+class Pictures(gym.Env):
+    """Shows noise, pays 1 three times."""
+
+    observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 3
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.observation_space.sample(), 1.0, self.left == 0, False, {}
+
+
+def test_networks_that_see_pictures_are_measured(monkeypatch):
+    monkeypatch.setitem(gym.registry, "Pictures-v0", gym.envs.registration.EnvSpec("Pictures-v0", Pictures))
+    small = {"n_steps": 8, "batch_size": 8, "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 4}}}
+    job = Job("PPO", "Pictures-v0", 0, agent_kwargs={"policy": "CnnPolicy", "hyperparameters": small})
+    (row,) = perform(job).rows
+    assert (row["value"], row["uniform_value"]) == (3.0, 3.0)
+
+
+def test_an_episode_that_never_ends_is_told(monkeypatch):
+    monkeypatch.setattr(measurement, "LONGEST", 30)
+    job = Job("Random-v0", "Pendulum-v1", 0, env_kwargs={"max_episode_steps": 31})
+    with pytest.raises(ModelError, match=r"Pendulum-v1 has not ended after 30 steps; .* max_episode_steps"):
+        perform(job)
 
 
 def test_the_interval_of_an_estimate_holds_the_mean_as_often_as_it_says(monkeypatch):
     yardstick, held = yardstick_of(Job("Random-v0", "CartPole-v1", 0)), 0
     for seed in range(200):
         returns = np.random.default_rng(seed).normal(3.0, 2.0, EPISODES)
-        monkeypatch.setattr(yardstick, "_returns", lambda agent, returns=returns: returns)
+        monkeypatch.setattr(yardstick, "_returns", lambda *_, returns=returns: returns)
         reading = yardstick.read(make_agent("Random-v0", gym.make("CartPole-v1")))
         held += reading.low <= 3.0 <= reading.high
     assert 180 <= held <= 198  # 190 expected, deviation 3.1
+
+
+def test_the_interval_around_a_mean_is_that_of_scipy():
+    samples = np.random.default_rng(0).normal(size=(3, 7))
+    low, high = scipy.stats.t.interval(0.9, 6, samples.mean(axis=1), scipy.stats.sem(samples, axis=1))
+    np.testing.assert_allclose(student_half_widths(samples, 0.9), (high - low) / 2)
+    with pytest.raises(ValueError, match="at least two"):
+        student_half_widths([1.0])
 
 
 def test_there_is_no_score_where_uniform_play_is_optimal():
@@ -201,7 +246,7 @@ RUNS = {
     "a budget": Job(
         "SoftmaxPrimalDual-v0", "ConstrainedLinearMDP-v0", 30, seed=3, agent_kwargs={"n_episodes": 10, "record": False}
     ),
-    "a network": Job("PPO", "RandomMDP-v0", 50, 3, agent_kwargs={"hyperparameters": {"n_steps": 20, "batch_size": 10}}),
+    "a network": Job("PPO", "RandomMDP-v0", 60, 3, agent_kwargs={"hyperparameters": {"n_steps": 20, "batch_size": 10}}),
     "values": Job(
         "DQN",
         "RandomMDP-v0",
@@ -218,11 +263,8 @@ def test_a_run_ends_where_an_agent_that_is_trained_by_hand_does(name):
     n = job.total_timesteps
     rows = perform(job).rows
     assert [row["steps"] for row in rows] == [0, -(-n // 3), -(-2 * n // 3), n]
-    # Stopped after as many steps, since networks learn whole rollouts.
-    by_hand = make_agent(job.agent, gym.make(job.env_id, **job.env_kwargs), seed=job.seed, **job.agent_kwargs)
-    by_hand.learn(n, callback=lambda agent, steps: steps < n)
-    exact = audit(by_hand, gym.make(job.env_id, **job.env_kwargs))
-    assert rows[-1]["value"] == exact.value
+    exact = audit(trained(job), gym.make(job.env_id, **job.env_kwargs))
+    assert rows[-1]["value"] == exact.value  # from the last step and the last rollout too
     assert rows[-1]["optimal_value"] == exact.optimal_value
 
 
@@ -232,14 +274,16 @@ def test_measuring_changes_nothing_of_what_is_learnt(name):
     assert (often[0], often[-1]) == (once[0], {**once[1], "checkpoint": 10})
 
 
-def test_estimating_changes_nothing_of_what_is_learnt():
-    job = Job("PPO", "CartPole-v1", 40, agent_kwargs={"hyperparameters": {"n_steps": 20, "batch_size": 10}})
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"], ids=["a law", "no law"])
+def test_estimating_changes_nothing_of_what_is_learnt(env_id):
+    short = {"max_episode_steps": 10}
+    job = Job("PPO", env_id, 40, 0, short, {"hyperparameters": {"n_steps": 20, "batch_size": 10}})
     often, once = (perform(replace(job, checkpoints=n)).rows for n in (4, 1))
     assert often[-1] == {**once[-1], "checkpoint": 4}
 
 
 def test_a_run_is_the_same_whenever_it_is_repeated():
-    for job in (RUNS["tables"], RUNS["a network"], Job("MinimaxQ-v0", GAME, 50, env_kwargs=SMALL_GAME)):
+    for job in (RUNS["tables"], Job("MinimaxQ-v0", GAME, 50, env_kwargs=SMALL_GAME)):
         assert perform(job).rows == perform(job).rows
 
 
@@ -254,7 +298,16 @@ def test_planners_are_measured_once_with_the_queries_they_made():
 
 def test_environments_side_by_side_share_the_steps():
     job = replace(RUNS["a network"], n_envs=4, checkpoints=2)
-    assert [row["steps"] for row in perform(job).rows] == [0, 28, 52]  # whole steps of all four
+    assert [row["steps"] for row in perform(job).rows] == [0, 28, 60]  # whole steps of all four, none too many
+
+
+def test_who_stops_early_is_measured_as_it_ended(monkeypatch):
+    learn = SteppingAgent.learn
+    monkeypatch.setattr(SteppingAgent, "learn", lambda agent, n, **given: learn(agent, min(n, 25), **given))
+    rows = perform(replace(RUNS["tables"], checkpoints=3)).rows
+    assert [row["steps"] for row in rows] == [0, 20, 25, 25]
+    monkeypatch.undo()
+    assert rows[-1]["value"] == perform(replace(RUNS["tables"], total_timesteps=25)).rows[-1]["value"]
 
 
 @pytest.mark.parametrize(
@@ -354,12 +407,35 @@ def test_a_plan_that_cannot_be_is_refused_before_anything_is_trained(changes, wh
         replace(PAIR, **changes).jobs()
 
 
-def test_agents_that_would_be_measured_differently_are_not_compared():
-    plan = Plan(("MinimaxQ-v0", "Random-v0"), (GAME,), 10)
-    with pytest.raises(AgentError, match="differ in what they mean"):
-        plan.jobs()
-    assert len(replace(plan, agents=("MinimaxQ-v0", "FictitiousPlay-v0")).jobs()) == 2
-    assert len(replace(plan, opponent="NashPlanner-v0").jobs()) == 2  # both against the same opponent
+@pytest.mark.parametrize("opponent", [None, "NashPlanner-v0"])
+def test_agents_of_games_and_of_one_side_are_measured_alike(opponent):
+    plan = Plan(("MinimaxQ-v0", "DQN", "Random-v0"), (GAME,), 0, env_kwargs={"": SMALL_GAME}, opponent=opponent)
+    rows = [perform(job).rows[0] for job in replace(plan, side="player_1").jobs()]
+    for name in ("meaning", "optimal_value", "uniform_value"):
+        assert len({row[name] for row in rows}) == 1
+    assert rows[0]["meaning"].startswith("expected" if opponent else "return against a best response")
+    assert rows[2]["score"] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"": {"seed": 3}}, "hold seed, which is set for each run"),
+        ({"DQN": {"env": 3}}, "hold env,"),
+        ({"MinimaxQ-v0": {"side": "player_1"}}, "hold side,"),
+        ({"DQN": {"algorithm": "stable_baselines3:PPO"}}, "hold algorithm,"),
+        ({"DQN": {"hyperparameters": 3}}, "hyperparameters of DQN are 3"),
+    ],
+)
+def test_what_a_plan_sets_is_no_argument_of_agents(arguments, why):
+    with pytest.raises(AgentError, match=why):
+        Plan(("MinimaxQ-v0", "DQN"), (GAME,), 10, agent_kwargs=arguments).jobs()
+
+
+def test_hyperparameters_of_a_file_are_kept_beside_those_given():
+    entries = {"PPO": {"default": {"hyperparameters": {"n_steps": 32, "batch_size": 32}}}}
+    plan = Plan(("PPO",), ("RandomMDP-v0",), 10, hyperparameters=entries, agent_kwargs={"PPO": {"n_steps": 64}})
+    assert plan.jobs()[0].agent_kwargs == {"hyperparameters": {"n_steps": 64, "batch_size": 32}}
 
 
 # standings
@@ -526,7 +602,7 @@ def test_the_command_writes_tables_plots_and_page(written):
     assert by_agent["BackwardInduction-v0"] == pytest.approx(1.0, abs=1e-9)
     page = (folder / "out" / "comparison.html").read_text()
     assert page.count("<svg") >= 3
-    assert "RealizableMDP-v0 dim=2 horizon=3" in page
+    assert "<h2>RealizableMDP-v0 dim=2 horizon=3 n_actions=2 n_states=5</h2>\n<p>Value: expected return, exact" in page
     told = json.loads((folder / "out" / "comparison.json").read_text())
     assert told["configuration"]["env_ids"] == ["RealizableMDP-v0"]
     assert len(told["improvements"]) == 6
@@ -535,18 +611,21 @@ def test_the_command_writes_tables_plots_and_page(written):
 
 def test_the_same_comparison_elsewhere_says_the_same(written, tmp_path):
     folder, _ = written
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores-7.svg").write_text("of an earlier comparison")
     main([*COMMAND, "--out", str(tmp_path / "out"), "--json", str(tmp_path / "rows.json")])
     assert rows_of(tmp_path / "rows.json") == rows_of(folder / "rows.json")
+    assert not (tmp_path / "out" / "scores-7.svg").exists()
     for name in NUMBERS:
         assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
 
 
 def test_the_same_comparison_again_trains_nothing(written, monkeypatch):
     folder, _ = written
-    before = {path: path.read_bytes() for path in (folder / "rows.json", folder / "out" / "comparison.parquet")}
+    before = json.loads((folder / "rows.json").read_text())
     monkeypatch.setattr(comparison, "perform", None)
-    main([*COMMAND, "--out", str(folder / "out"), "--json", str(folder / "rows.json")])
-    assert {path: path.read_bytes() for path in before} == before  # wall times too
+    plan = replace(PAIR, agents=(*PAIR.agents, "BackwardInduction-v0"), total_timesteps=30, instances=2)
+    assert gather(plan.jobs(), folder / "out" / "runs").final_rows() == before  # wall times too
 
 
 def test_a_comparison_that_was_stopped_goes_on(tmp_path, monkeypatch):
@@ -583,15 +662,20 @@ def test_runs_that_fail_are_told_and_the_others_kept(tmp_path, monkeypatch):
     assert len(gather(PAIR.jobs(), tmp_path, engine="loop").runs) == 4
 
 
-def test_hyperparameters_come_from_yaml_and_json(tmp_path):
-    yaml, plain, rows_file = tmp_path / "h.yml", tmp_path / "h.json", tmp_path / "rows.json"
+def test_hyperparameters_come_from_yaml_and_json(tmp_path, monkeypatch):
+    yaml, plain, planned = tmp_path / "h.yml", tmp_path / "h.json", []
     yaml.write_text("UCBVI-v0:\n  RealizableMDP-v0: {scale: 0.25}\n  default: {scale: 1.0}\n")
     plain.write_text('{"UCBVI-v0": {"RealizableMDP-v0": {"scale": 0.25}, "default": {"scale": 1.0}}}')
     assert read_hyperparameters(yaml) == read_hyperparameters(plain)
-    alone = ["--agents", "UCBVI-v0", "--seeds", "1", "--instances", "1", "--json", str(rows_file)]
-    main([*COMMAND, *alone, "--hyperparameters", str(yaml), "--out", str(tmp_path / "out")])
-    (row,) = json.loads(rows_file.read_text())
-    assert json.loads(row["agent_kwargs"]) == {"scale": 0.25}
+
+    def stop(jobs, *_, **__):
+        planned.extend(jobs)
+        raise AgentError("enough")
+
+    monkeypatch.setattr(sys.modules["lookahead_rl.scripts.compare"], "gather", stop)
+    with pytest.raises(SystemExit):
+        main([*COMMAND, "--agents", "UCBVI-v0", "--hyperparameters", str(yaml), "--out", str(tmp_path / "out")])
+    assert {job.agent_kwargs["scale"] for job in planned} == {0.25}
 
 
 @pytest.mark.parametrize(
@@ -619,10 +703,20 @@ def test_bad_input_is_one_line_and_status_2(options, told, tmp_path, monkeypatch
     assert not (tmp_path / "comparison" / "comparison.html").exists()
 
 
-@pytest.mark.parametrize("content", ["UCBVI-v0: [", "- UCBVI-v0", "just text"], ids=["broken", "a list", "text"])
-def test_a_file_of_hyperparameters_that_is_none_is_refused(content, tmp_path, capsys):
-    path = tmp_path / "h.yml"
-    path.write_text(content)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("broken.yml", b"UCBVI-v0: ["),
+        ("list.yml", b"- UCBVI-v0"),
+        ("text.yml", b"just text"),
+        ("twice.yml", b"UCBVI-v0: {default: {scale: 0.1, scale: 0.2}}"),
+        ("twice.json", b'{"UCBVI-v0": {}, "UCBVI-v0": {}}'),
+        ("bytes.yml", b"\xff\xfe\x00"),
+    ],
+)
+def test_a_file_of_hyperparameters_that_is_none_is_refused(name, content, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_bytes(content)
     with pytest.raises(SystemExit):
         main([*COMMAND, "--hyperparameters", str(path), "--out", str(tmp_path / "out")])
     assert str(path) in capsys.readouterr().err
@@ -641,8 +735,11 @@ def test_estimates_are_told_as_such(tmp_path, capsys):
     options = ["--agents", "Random-v0", "--env-ids", "CartPole-v1", "--env-kwargs", "max_episode_steps=20"]
     main([*COMMAND, *options, "--instances", "1", "--out", str(tmp_path / "out")])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "estimated" in shown
+    assert "estimated. Uniform play" in shown
     assert "No task has scores, so nothing is pooled" in shown
+    assert "narrower than they say" in (tmp_path / "out" / "comparison.html").read_text()
+    assert "values while learning" in (tmp_path / "out" / "comparison.html").read_text()
+    assert (tmp_path / "out" / "values-0.png").exists()
 
 
 @pytest.mark.slow

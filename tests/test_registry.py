@@ -65,6 +65,22 @@ def test_an_unknown_name_lists_the_nearest():
         agent_spec("zzz")
 
 
+@pytest.mark.usefixtures("registry")
+def test_a_name_may_begin_with_the_module_that_registers_it(tmp_path, monkeypatch):
+    code = "from lookahead_rl.agents import register_agent\n"
+    code += "register_agent('Handmade-v0', 'lookahead_rl.agents.baselines:RandomAgent')\n"
+    (tmp_path / "handmade_agents.py").write_text(code)
+    (tmp_path / "broken_agents.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert agent_spec("handmade_agents:Handmade-v0") == agent_spec("Handmade-v0")
+    with pytest.raises(AgentError, match="no agent is registered as 'Handmad-v0'; did you mean Handmade-v0"):
+        agent_spec("handmade_agents:Handmad-v0")
+    with pytest.raises(ImportError, match="the module of the agent absent_agents:X-v0 cannot be imported: ModuleNot"):
+        agent_spec("absent_agents:X-v0")
+    with pytest.raises(ImportError, match="ZeroDivisionError"):
+        agent_spec("broken_agents:X-v0")
+
+
 def test_an_unknown_argument_lists_the_known_ones():
     env = gym.make("FrozenLake-v1")
     with pytest.raises(AgentError, match="Random-v0 takes no argument lr, temperature; it takes: none"):

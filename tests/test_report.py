@@ -505,7 +505,7 @@ def test_the_least_likely_starts_are_left_out_of_a_long_table():
 
 
 def test_solve_prints_and_writes_the_certified_optimum(tmp_path):
-    arguments = ["solve", "--env-kwargs", "n_states=30", "mdp_seed=3", "--json", "s.json", "--out", "s.html"]
+    arguments = ["solve", "--env-kwargs", "n_states=30", "mdp_seed=3", "--json", "s.json"]
     done = subprocess.run([COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((tmp_path / "s.json").read_text())
@@ -516,9 +516,16 @@ def test_solve_prints_and_writes_the_certified_optimum(tmp_path):
     assert row["env_kwargs"] == '{"mdp_seed": 3, "n_states": 30}'
     assert {"env_id", "optimal_value", "gap", "status", "iterations", "seconds", "method", "tol"} <= row.keys()
     assert "certified to" in done.stdout
+    main([*arguments[:4], "--out", str(tmp_path / "s.html")])
     page = (tmp_path / "s.html").read_text()
     assert "State by state" in page
     assert len(re.findall(r'<th scope="row" class="number">\d+</th>', page)) == 30
+
+
+def test_a_method_that_fails_is_told_by_its_bounds_not_by_a_number(capsys):
+    main(["solve", "--env-id", "lookahead_rl/VanDerWal-v0", "--method", "naive"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the Nash pair is worth between 4 and 10. Cycles:" in told  # V* = 8
 
 
 def test_solve_reads_model_files(tmp_path, capsys):
@@ -549,6 +556,10 @@ def test_solve_reads_model_files(tmp_path, capsys):
         (["--env-kwargs", "states"], "write key=value"),
         (["--model", "missing.npz"], "missing.npz"),
         (["--model", "missing.npz", "--env-kwargs", "n_states=3"], "leave one of them out"),
+        (["--model", "missing.npz", "--env-id", "RandomMDP-v0"], "leave one of them out"),
+        (["--env-id", ""], "Malformed"),
+        (["--env-id", "DeepSea-v0", "--tol", "nan"], "tol is nan"),
+        (["--env-id", "ConstrainedLinearMDP-v0", "--tol", "0"], "tol is 0"),
         (["--out", "missing/s.html"], "missing"),
     ],
 )

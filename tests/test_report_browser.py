@@ -315,6 +315,25 @@ def test_nothing_scrolls_sideways_on_a_phone_but_tables_in_their_boxes(phone):
     assert min(phone.locator("button:visible, input:visible, summary").evaluate_all(heights)) >= 38
 
 
+def test_sentences_are_cards_on_a_phone_and_scroll_nowhere(browser, tmp_path):
+    told = "A sentence of more than forty letters, which nobody reads through a window of a few lines. " * 6
+    rows = [{"claim": f"games.turn-based-cycles-{i}", "verdict": "holds", "found": told} for i in range(12)]
+    write_page(tmp_path / "told.html", "Claims", "", [Section("All", [], rows)])
+    with opened(browser, (tmp_path / "told.html").as_uri(), viewport={"width": 375, "height": 740}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
+        assert page.locator(".scroll").evaluate("box => box.scrollHeight - box.clientHeight") == 0
+        name, verdict, found = (page.locator("tbody tr").first.locator("> *").nth(i).bounding_box() for i in range(3))
+        assert name["height"] < 40  # not broken
+        assert name["y"] < verdict["y"] < found["y"]
+        assert found["width"] > 300
+        label = "getComputedStyle(document.querySelector('tbody tr td:last-child'), '::before').content"
+        assert page.evaluate(label) == '"found"'
+        page.set_viewport_size({"width": 1200, "height": 740})
+        assert page.locator(".scroll").evaluate(
+            "box => [box.scrollHeight - box.clientHeight, box.scrollWidth - box.clientWidth]"
+        ) == [0, 0]
+
+
 def test_nothing_says_scroll_where_all_is_seen(page):
     assert not any(hint.is_visible() for hint in page.locator(".hint").all())
 

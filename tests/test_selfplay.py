@@ -1,6 +1,7 @@
 """Populations: everybody against everybody on both sides, Nash averaging and openskill, self-play, the command."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,7 +142,7 @@ def test_exact_values_and_episodes_agree():
     """Episodes through the environment, and batches through its table, both within 99.99% intervals of the truth."""
     env, members = garnet(0.3, max_cycles=15), laws(1, 2)
     exact = cross_play(members, env, episodes=1500, confidence=0.9999)
-    played = cross_play(members, env, episodes=60, exact=False, confidence=0.9999)
+    played = cross_play(members, env, episodes=30, exact=False, confidence=0.9999)
     assert played.kind == "estimated"
     assert played.exploitability is None
     assert ((played.low <= exact.values) & (exact.values <= played.high)).all()
@@ -272,7 +273,7 @@ def test_nash_averaging_of_populations_that_are_known(A: Any, weights: Any, skil
     assert found.gap <= 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @example(n=12, rank=1, seed=11336, whole=True)  # copies must not end elsewhere on the face
 @given(n=st.integers(1, 12), rank=st.integers(1, 4), seed=st.integers(0, 10**6), whole=st.booleans())
 def test_nobody_beats_the_mixture_and_copies_change_nothing(n: int, rank: int, seed: int, whole: bool):
@@ -361,7 +362,7 @@ def laws_of(members: Any, env: Any) -> CrossPlay:
 
 
 def test_what_a_member_learns_depends_on_nobody_else():
-    training = Training(64, seed=3, agent_kwargs={"hyperparameters": SMALL, "decay": 0.99})
+    training = Training(64, seed=3, agent_kwargs={"PPO": {"hyperparameters": SMALL}, "": {"decay": 0.99}})
     alone = build_population(small_game, ["MinimaxQ-v0", "PPO"], training)
     among = build_population(small_game, ["UniformGame-v0", "PPO", "NashPlanner-v0", "MinimaxQ-v0"], training)
     one, two = laws_of(alone, small_game()), laws_of(among, small_game())
@@ -383,7 +384,7 @@ def test_self_play_draws_its_opponents_from_all_earlier_rounds(monkeypatch: pyte
 
     monkeypatch.setattr(VersusOpponent, "set_opponent", watched)
     steps: list[tuple[str, int, int]] = []
-    training = Training(3 * 64, rounds=3, agent_kwargs={"hyperparameters": SMALL})
+    training = Training(3 * 64, rounds=3, agent_kwargs={"": {"hyperparameters": SMALL}})
     members = build_population(pennies, ["PPO"], training, report=lambda *told: steps.append(told))
     assert [member.name for member in members] == ["PPO.1", "PPO.2", "PPO.3"]
     assert [member.steps for member in members] == [64, 128, 192]
@@ -416,7 +417,7 @@ def test_fictitious_self_play_of_best_responses_converges_in_rock_paper_scissors
 
 def test_opponents_on_disk_are_played_against_and_members_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     origin = {"env_id": "small", "env_kwargs": {}}
-    training = Training(64, agent_kwargs={"hyperparameters": SMALL})
+    training = Training(64, agent_kwargs={"": {"hyperparameters": SMALL}})
     (member,) = build_population(small_game, ["PPO", "UniformGame-v0"], training)[:1]
     save_member(member, tmp_path / "PPO", origin)
     loaded, _ = build_population(small_game, [str(tmp_path / "PPO"), "UniformGame-v0"], Training(0), origin=origin)
@@ -426,7 +427,15 @@ def test_opponents_on_disk_are_played_against_and_members_come_back(tmp_path: Pa
     found = laws_of([member], small_game()).values
     np.testing.assert_array_equal(laws_of([loaded], small_game()).values, found)
     np.testing.assert_array_equal(laws_of([by_file], small_game()).values, found)
-    rivals = Training(64, agent_kwargs={"hyperparameters": SMALL}, opponents=(str(tmp_path / "PPO"),))
+    # A member on disk that is called as a round of the learner is, and one that is named by the folder it is in.
+    (tmp_path / "PPO").rename(tmp_path / "PPO.1")
+    monkeypatch.chdir(tmp_path / "PPO.1")
+    rounds = Training(64, rounds=2, agent_kwargs={"": {"hyperparameters": SMALL}})
+    names = [one.name for one in build_population(small_game, ["PPO", "../PPO.1"], rounds)]
+    assert names == ["PPO.1", "PPO.2", "../PPO.1"]
+    assert build_population(small_game, [".", "UniformGame-v0"], Training(0))[0].name == "PPO.1"
+    (tmp_path / "PPO.1").rename(tmp_path / "PPO")
+    rivals = Training(64, agent_kwargs={"": {"hyperparameters": SMALL}}, opponents=(str(tmp_path / "PPO"),))
     other, _ = build_population(small_game, ["PPO", "UniformGame-v0"], rivals, origin=origin)
     assert not np.array_equal(laws_of([other], small_game()).values, found)
 
@@ -461,7 +470,13 @@ def test_members_that_do_not_fit_are_refused_before_anything_is_trained(
     assert "a population of one" in refusal(["PPO"])
     assert "a population of one" in refusal(["Random-v0"], rounds=3)
     assert "PPO named twice" in refusal(["PPO", "PPO"])
-    assert "none of these agents takes nonsense" in refusal(["PPO", "Random-v0"], agent_kwargs={"nonsense": 1})
+    assert "none of these agents takes nonsense" in refusal(["PPO", "Random-v0"], agent_kwargs={"": {"nonsense": 1}})
+    assert "PPO takes no argument n_step; it takes: batch_size" in refusal(
+        ["PPO", "Random-v0"], agent_kwargs={"PPO": {"n_step": 1}}
+    )
+    assert "given for DQN, which does not play" in refusal(["PPO", "Random-v0"], agent_kwargs={"DQN": {"gamma": 0.5}})
+    assert "hold seed, which is set" in refusal(["PPO", "Random-v0"], agent_kwargs={"PPO": {"seed": 1}})
+    assert "hyperparameters of PPO are 3" in refusal(["PPO", "A2C"], agent_kwargs={"PPO": {"hyperparameters": 3}})
     assert "made with a whole game" in refusal(["PPO", "NashPlanner-v0"], pennies)
     assert "TensorPlan-v0 cannot play this game" in refusal(["PPO", "TensorPlan-v0"])
     assert "is not zero-sum" in refusal(["PPO", "Random-v0"], lambda: Pennies(abs))
@@ -479,7 +494,7 @@ def test_games_may_be_called_by_their_modules_and_turns_are_refused():
 
 
 def test_a_learnt_response_shows_at_most_the_true_exploitability():
-    kwargs = {"hyperparameters": SMALL | {"learning_rate": 0.02}}
+    kwargs = {"PPO": SMALL | {"learning_rate": 0.02}}
     members = build_population(small_game, ["NashPlanner-v0", "UniformGame-v0"], Training(0))
     found = rank_population(
         members, small_game, episodes=5, best_response="PPO", best_response_timesteps=256, agent_kwargs=kwargs
@@ -503,7 +518,7 @@ def test_where_nothing_is_exact_members_count_as_responses_too():
         episodes=40,
         best_response="PPO",
         best_response_timesteps=0,
-        agent_kwargs={"hyperparameters": SMALL},
+        agent_kwargs={"": {"hyperparameters": SMALL}},
     )
     bound = dict(zip(("heads", "tails", "fair"), told.responses.lower_bound, strict=True))
     assert bound["heads"] == bound["tails"] == 4.0
@@ -514,6 +529,8 @@ def test_where_nothing_is_exact_members_count_as_responses_too():
     assert told.ranking()[0]["score"] is None
     with pytest.raises(AgentError, match="a response is learnt by agents of one side"):
         rank_population(members, pennies, episodes=2, best_response="BestResponse-v0")
+    with pytest.raises(ModelError, match="two members have one name: heads, heads"):
+        rank_population([members[0], members[0]], pennies, episodes=2)
 
 
 # the command
@@ -523,22 +540,25 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return [{key: cell for key, cell in row.items() if key != "seconds"} for row in json.loads(path.read_text())]
 
 
-def test_the_command_writes_the_same_tables_in_every_process(tmp_path: Path):
+def test_the_command_writes_the_same_tables_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     game = ["--env-id", "lookahead_rl/RandomMarkovGame-v0", "--env-kwargs", "n_states=4", "branching=2", "gamma=0.7"]
-    agents = ["--agents", "NashPlanner-v0", "MinimaxQ-v0", "UniformGame-v0", "--agent-kwargs", "decay=0.99"]
+    agents = ["--agents", "NashPlanner-v0", "MinimaxQ-v0", "UniformGame-v0", "--agent-kwargs", "MinimaxQ-v0:decay=0.99"]
     options = ["selfplay", *game, *agents, "--total-timesteps", "200", "--episodes", "20", "--seed", "5"]
     code = "import sys; from lookahead_rl.scripts.cli import main; main(sys.argv[1:])"
-    shown = []
-    for told in (["--json", "one.json", "--out", "one"], ["--json", "two.json"]):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code, *options, *told],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        shown.append(done.stdout.partition("Wrote")[0])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *options, "--json", "one.json", "--out", "one"],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("COLUMNS", "80")
+    main([*options, "--json", str(tmp_path / "two.json")])
+    shown = [text.partition("Wrote")[0] for text in (done.stdout, capsys.readouterr().out)]
     assert shown[0] == shown[1]
     assert "Ranking" in shown[0]
     rows = rows_of(tmp_path / "one.json")
@@ -577,6 +597,8 @@ def test_the_command_plays_what_it_wrote_and_refuses_what_it_cannot(tmp_path: Pa
     for options, message in (
         ([*game, "--out", str(out)], "exists and is no empty folder"),
         ([*game, "--agents", "NashPlaner-v0", "PPO"], "did you mean NashPlanner-v0"),
+        ([*game, "--agent-kwargs", "MinimaxQ-v0:dacay=0.9"], "MinimaxQ-v0 takes no argument dacay"),
+        ([*game, "--agent-kwargs", "PPO:n_steps=64"], "given for PPO, which does not play"),
         ([*game, "--episodes", "1"], "episodes is 1; it must be at least 2"),
         ([*game, "--best-response", "NashPlanner-v0"], "a response is learnt by agents of one side"),
         (["selfplay", "--env-id", "lookahead_rl/Pursit-v0"], "lookahead_rl/Pursuit-v0"),

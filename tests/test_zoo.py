@@ -43,6 +43,7 @@ def test_the_environments_of_the_comparison_have_hyperparameters():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_algorithm_is_made_with_the_hyperparameters(name: str):
     from lookahead_rl.agents.lookahead import KSampleLookahead

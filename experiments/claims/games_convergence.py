@@ -74,6 +74,7 @@ def theorem_1(rng: np.random.Generator, bound: Bound = paper_constant) -> Eviden
     sharp = np.array([contraction(step.gamma, step.lookahead, step.rollout).sharp for step in steps])
     found = compare(ratios, claimed, sharp, off)
     part, least = float((sharp / claimed).min()), float((ratios / sharp)[-len(worst) :].min())
+    few = np.r_[: len(steps) - len(worst) : 16, len(steps) - len(worst) : len(steps) : 2]  # to be told apart
     return Evidence(
         found.verdict,
         f"In {found.cases:,} iterations (random games, and one made for each gamma, H and m) the error shrank by no "
@@ -90,7 +91,7 @@ def theorem_1(rng: np.random.Generator, bound: Bound = paper_constant) -> Eviden
             "least_part_of_the_worst": least,
             "smallest_ratio_of_constants": part,
         },
-        lambda: _scatter(sharp, claimed, ratios),
+        lambda: _scatter(sharp[few], claimed[few], ratios[few]),
     )
 
 
@@ -216,7 +217,8 @@ def large_return(_: np.random.Generator) -> Evidence:
         "An artefact of the constant. With the best one, which is attained for every H and m, the lookahead needed "
         f"grows with the return: at gamma = 0.9 from H = {best[2, 0]} for m = 1 over {best[2, 2]} for m = 5 to "
         f"{best[2, -1]} for m = infinity (the paper's constant: {paper[2, 0]}, {paper[2, 2]}, {paper[2, -1]}). Van "
-        f"der Wal's game converges with H = {needed[0]} for m = 1 and needs H = {needed[-1]} for m = infinity.",
+        f"der Wal's game converges with H = {needed[0]} for m = 1 and needs H = {needed[-1]} for m = infinity. No "
+        "return can need less than m = 1 does, which is value iteration and converges on every game with H = 1.",
         {
             **{f"best_h_m{m}": int(h) for m, h in zip(rollouts, best[2], strict=True)},
             **{f"paper_h_m{m}": int(h) for m, h in zip(rollouts, paper[2], strict=True)},
@@ -250,39 +252,6 @@ def _needed_lookahead(gamma: float) -> str:
         axes.legend(loc="center right")
 
     return draw(paint)
-
-
-def necessary(rng: np.random.Generator) -> Evidence:
-    """How often the method converges with less lookahead than the assumption asks for."""
-    n, gamma, lookaheads = 250, 0.9, (1, 2, 3)
-    games = [_integer_game(rng, gamma) for _ in range(n)]
-    parts = {H: sum(_converges(game, H) for game in games) / n for H in lookaheads}
-    constants = contraction(gamma, 1, math.inf)
-    verdict = Verdict.FALSE if max(parts.values()) > 0.0 else Verdict.HOLDS
-    return Evidence(
-        verdict,
-        f"It is sufficient, far from necessary: with gamma = {gamma} and m = infinity it asks for H = "
-        f"{constants.smallest_lookahead_paper} ({constants.smallest_lookahead} by the best constant), but of {n} "
-        f"random games of two states {parts[1]:.1%} are solved with H = 1, {parts[2]:.1%} with H = 2 and "
-        f"{parts[3]:.1%} with H = 3.",
-        {
-            "games": n,
-            **{f"solved_h{H}": part for H, part in parts.items()},
-            "paper_h": constants.smallest_lookahead_paper,
-            "best_h": constants.smallest_lookahead,
-        },
-    )
-
-
-def _converges(game: MarkovGame, lookahead: int) -> bool:
-    solution = lookahead_policy_iteration(game, 1e-6, lookahead=lookahead, rollout=math.inf, max_iterations=200)
-    return solution.status is Status.CONVERGED
-
-
-def _integer_game(rng: np.random.Generator, gamma: float) -> MarkovGame:
-    """Two states, two actions each, deterministic transitions, rewards 0 to 6."""
-    P = np.eye(2)[rng.integers(0, 2, (2, 2, 2))]
-    return MarkovGame(P, rng.integers(0, 7, (2, 2, 2)).astype(np.float64), gamma, np.array([0.5, 0.5]))
 
 
 # special cases and facts
@@ -361,12 +330,6 @@ CLAIMS = (
         f"{PAPER}, the remark below Assumption 1",
         "A large return m can mitigate the amount of lookahead that is needed.",
         large_return,
-    ),
-    Claim(
-        "games.assumption-1",
-        f"{PAPER}, the remark below Assumption 1",
-        "For convergence the lookahead must be so large that c < 1.",
-        necessary,
     ),
     Claim(
         "games.value-iteration",

@@ -387,7 +387,8 @@ def satisfiability(rng: np.random.Generator) -> Evidence:
         "Its argmax decides satisfiability: theta_j is 0 or 1 by the datum theta_j (theta_j - 1) = 0, and a clause of "
         f"three literals is a datum of three actions. On {n} random formulas of {variables} variables and 26 clauses, "
         f"{satisfiable} of them satisfiable, the optimiser and a look through all assignments agree {agree} times. So "
-        "the argmax is NP-hard for A = 3; Kane, Liu, Lovett and Mahajan (COLT 2022) show as much of any planner.",
+        "the argmax is NP-hard for A = 3; Kane, Liu, Lovett and Mahajan (COLT 2022) show that no planner is efficient "
+        "unless NP = RP.",
         {"formulas": n, "agree": agree, "satisfiable": satisfiable},
     )
 
@@ -406,7 +407,7 @@ def _optimise(clauses: list[tuple[IntArray, IntArray]], variables: int) -> Outco
 CLAIMS = (
     Claim(
         "tensorplan.induced-policy",
-        f"{LECTURE}, section TensorPlan",
+        f"{LECTURE}, section An optimistic planner",
         "When v* is realizable and theta+ = theta*, any action with v_h(s; theta) = r_a(s) + <P_a(s), v_{h+1}(.; "
         "theta)> is a maximising one.",
         induced,
