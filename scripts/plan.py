@@ -22,6 +22,7 @@ from ..envs.tabular import ModelEnv
 from ..evaluation import AnyAudit
 from ..evaluation.plots import QueryCurve, query_curves
 from ..evaluation.report import Figure, Row, Section, format_cell, replace_text, write_page
+from ..experiments.environments import is_game
 from ..experiments.trials import UNIFORM, Ending, Result, Trial, require_local_planner, uniform_play
 from ..models import ModelError
 from ..models._checks import whole_number
@@ -114,7 +115,7 @@ class Plan:
         try:
             env = make_env(self.env_id, self.env_kwargs)
         except ModelError as error:
-            if isinstance(error.__cause__, gym.error.Error):  # an id of no environment, a game's perhaps
+            if is_game(self.env_id) or isinstance(error.__cause__, gym.error.Error):  # a game, or nothing of this id
                 raise ModelError(f"{str(error).rstrip('.')}. {NEEDED}") from error
             raise
         if not isinstance(env.unwrapped, ModelEnv):

@@ -66,7 +66,7 @@ def test_two_results_are_not_written_to_one_file(tmp_path, capsys):
 
 
 def test_the_demo_writes_page_and_rows(tmp_path, capsys):
-    main(["demo", "--total-timesteps", "64", "--out", str(tmp_path / "d.html"), "--json", str(tmp_path / "d.json")])
+    main(["demo", "--total-timesteps", "2048", "--out", str(tmp_path / "d.html"), "--json", str(tmp_path / "d.json")])
     shown = capsys.readouterr().out
     rows = json.loads((tmp_path / "d.json").read_text())
     assert "<svg" in (tmp_path / "d.html").read_text()

@@ -271,10 +271,10 @@ def test_plots_leave_out_what_has_no_value_or_no_queries():
         (("--env-kwargs", "depth=3"), "unexpected keyword argument 'depth'"),
         (("--env-kwargs", "horizon"), "--env-kwargs holds 'horizon'; write key=value, such as horizon=100"),
         (("--env-kwargs", "horizon=2.5"), "horizon is 2.5; pass an integer >= 1"),
-        (("--env-id", "Needle-v0"), "Did you mean: `NeedleMDP`?"),
+        (("--env-id", "Needle-v0"), "registered as 'Needle-v0'; near are: NeedleMDP-v0, "),
         (("--env-id", "FrozenLake-v1"), f"FrozenLake-v1 is not of this package. {NEEDED}"),
         (("--env-id", "CartPole-v1"), f"CartPole-v1 is not of this package. {NEEDED}"),
-        (("--env-id", "rps_v2"), f"doesn't exist. {NEEDED}"),
+        (("--env-id", "rps_v2"), f"no environment is registered as 'rps_v2'; near are: classic/rps-v2. {NEEDED}"),
         (("--env-id", "lookahead_rl/RandomMarkovGame-v0"), NEEDED),
         (("--env-id", "RandomMDP-v0"), "no state features"),
         (("--agents", "PPO"), "PPO is no local planner; those that are: LSVI-v0, "),
@@ -344,9 +344,15 @@ def test_numbers_and_truth_values_keep_their_type(value):
     assert (parsed, type(parsed)) == (value, type(value))
 
 
+def test_lists_and_mappings_are_json():
+    assert parse_pairs("--agent-kwargs", ['a=[1, 2.5, "x"]', 'b={"c": null}']) == {"a": [1, 2.5, "x"], "b": {"c": None}}
+    with pytest.raises(ModelError, match=r"--agent-kwargs holds '\[1, 2', which is no JSON"):
+        parse_pairs("--agent-kwargs", ["a=[1, 2"])
+
+
 @given(st.text(st.characters(codec="ascii", categories=["L", "P"]), min_size=6))
 def test_other_values_are_text_and_are_never_run(text):
-    if text.lower() not in ("true", "false", "none"):
+    if text.lower() not in ("true", "false", "none") and text[0] not in "[{":
         assert parse_pairs("--env-kwargs", [f"key={text}"]) == {"key": text}
 
 
