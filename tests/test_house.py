@@ -189,7 +189,12 @@ def test_example_runs(example: Path, tmp_path: Path):
     assert run_python("-W", "error", str(example), cwd=tmp_path).strip()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[path.name for path in PAGES])
+# Forty pages written from docstrings, each of which starts a compiler or a network.
+GENERATED = ROOT / "docs" / "reference"
+PAGES_TO_RUN = [pytest.param(p, marks=pytest.mark.slow if p.is_relative_to(GENERATED) else ()) for p in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES_TO_RUN, ids=[path.name for path in PAGES])
 def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The blocks of one page run in order in one namespace; a traceback names the page's own lines."""
     monkeypatch.chdir(tmp_path)

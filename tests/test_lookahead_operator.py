@@ -100,6 +100,7 @@ def decimal_logarithms(pi: Array, q: Array, K: float, ties: str) -> Array:
     return logs
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @example((np.array([[1.0 - 1e-9, 1e-9, 1e-300]]), np.array([[0.0, 1.0, 2.0]])), 1e9, "samples")
 @example((np.array([[1.0, 1e-17]]), np.array([[0.0, 1.0]])), 1e18, "samples")

@@ -158,7 +158,7 @@ def test_values_are_those_of_backward_induction(name: str) -> None:
     ("name", "cyclic"),
     [
         ("goofspiel(num_cards=3)", False),
-        ("goofspiel(num_cards=4,points_order=descending)", False),
+        pytest.param("goofspiel(num_cards=4,points_order=descending)", False, marks=pytest.mark.slow),
         ("oshi_zumo(coins=4,min_bid=1)", False),
         ("tic_tac_toe", True),  # a position met again need not be gone through again
     ],
