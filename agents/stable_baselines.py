@@ -44,7 +44,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -65,6 +64,7 @@ from .base import (
 from .errors import AgentError
 from .lookahead.policy import LookaheadPolicy
 from .registry import agent_ids, agent_spec
+from .stepping import step_bars
 from .torch_memory import (
     activation,
     algorithm_memory,
@@ -320,8 +320,7 @@ class _ProgressBar(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._start = self.model.num_timesteps
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns)
+        self._progress = step_bars()
         self._progress.start()
         total = self.locals["total_timesteps"] - self._start
         self._task = self._progress.add_task(type(self.model).__name__, total=total)

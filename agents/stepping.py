@@ -40,12 +40,16 @@ class SteppingAgent(DiscreteAgent):
         return self
 
 
+def step_bars() -> Progress:
+    """Bars that count environment steps on the terminal and tell the time that remains."""
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
 @contextmanager
 def _progress(name: str, total: int, is_shown: bool) -> Generator[Iterator[int]]:
     """range(total), with a bar on the terminal if one is wanted."""
     if not is_shown:
         yield iter(range(total))
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bars:
+    with step_bars() as bars:
         yield iter(bars.track(range(total), description=name))

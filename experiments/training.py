@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from ..agents import Agent, AgentError, agent_class, agent_spec, load_agent
 from ..agents.base import require_called_back
 from ..agents.local.agent import LocalPlanningAgent
 from ..agents.registry import EXTRAS, THIS_PACKAGE
-from ..agents.stepping import SteppingAgent
+from ..agents.stepping import SteppingAgent, step_bars
 from ..agents.storage import read_archive, write_archive
 from ..evaluation.report import Row
 from ..models._checks import whole_number
@@ -400,8 +400,7 @@ class _Run:
         if not self._shows_bar:
             yield lambda _: None
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns) as bars:
+        with step_bars() as bars:
             task: TaskID = bars.add_task(self.job.agent, total=self.job.total_timesteps, completed=steps)
             yield lambda taken: bars.update(task, completed=min(taken, self.job.total_timesteps))
 
