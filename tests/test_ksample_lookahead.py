@@ -445,19 +445,69 @@ def test_the_buffer_holds_whole_rollouts_up_to_its_size_and_at_least_one(buffer_
     assert len(model.experience.newest(9)) == kept
 
 
-def test_policies_are_fitted_in_the_states_visited_last(monkeypatch: pytest.MonkeyPatch):
-    """The transitions of the last few rollouts, the newest first among them where more are kept than are wanted."""
+def test_policies_are_fitted_in_the_states_advantages_were_fitted_in(monkeypatch: pytest.MonkeyPatch):
+    """With lambda targets the last few rollouts, with one-step targets any kept; as many of them, or as are wanted."""
     monkeypatch.setattr(algorithm, "STEPS_PER_ITERATION", 64)
     model = small(Counting(True))
     for first in range(0, 5 * 32, 32):
         model.experience.append(rollout(float(first), 32, 1))
-    assert sorted(model._recent_states(1000).rewards.tolist()) == [*range(96, 160)]
-    some = model._recent_states(40)
+    assert sorted(model._states_to_improve(["lambda"] * 2, 1000).rewards.tolist()) == [*range(96, 160)]
+    assert sorted(model._states_to_improve(["one-step", "lambda"], 1000).rewards.tolist()) == [*range(96, 160)]
+    some = model._states_to_improve(["lambda"] * 2, 40)
     assert len(set(some.rewards.tolist()) & {*range(96, 160)}) == 40
     assert isinstance(some.observations, dict)
     assert torch.equal(some.observations["x"][:, 0], some.rewards)
+    old = [model._states_to_improve(["one-step"] * 2, n).rewards.tolist() for n in (1000, 40)]
+    assert [len(rewards) for rewards in old] == [64, 40]
+    assert min(old[0]) < 96
     monkeypatch.setattr(algorithm, "STEPS_PER_ITERATION", 8)
-    assert sorted(model._recent_states(1000).rewards.tolist()) == [*range(128, 160)]
+    assert sorted(model._states_to_improve(["lambda"] * 2, 1000).rewards.tolist()) == [*range(128, 160)]
+
+
+def test_critics_are_averaged_over_gradient_steps():
+    """One step of each critic by tau = .25; units change, and what is averaged does not."""
+    policy = small(Counting(True)).policy
+    shown = torch.linspace(-1, 1, 6)[:, None]
+    codes = torch.tensor([0, 1]).expand(6, 2)[..., None]
+    start, advantages = policy.values(shown), policy.advantages(shown, codes)
+    with torch.no_grad():
+        for parameter in [*policy.value.parameters(), *policy.advantage.parameters()]:
+            parameter.add_(0.1)
+    kept = {name: parameter.clone() for name, parameter in policy.slow.named_parameters()}
+    policy.average("value", 0.25)
+    for name, parameter in policy.slow["value"].named_parameters():
+        expected = 0.75 * kept[f"value.{name}"] + 0.25 * dict(policy.value.named_parameters())[name]
+        torch.testing.assert_close(parameter, expected)
+    assert not torch.equal(policy.values(shown), start)
+    assert torch.equal(policy.advantages(shown, codes), advantages)
+    averaged = policy.values(shown)
+    policy.rescale_value(torch.tensor([3.0, 9.0, 12.0]))
+    policy.rescale_advantage(torch.tensor(7.0))
+    torch.testing.assert_close(policy.values(shown), averaged)
+    torch.testing.assert_close(policy.advantages(shown, codes), advantages)
+    for critic in ("value", "advantage"):
+        policy.average(critic, 1.0)
+    for name, parameter in policy.slow.named_parameters():
+        assert torch.equal(parameter, dict(policy.named_parameters())[name])
+        assert not parameter.requires_grad
+
+
+def test_normalisation_is_that_of_today_and_not_of_when_transitions_were_stored():
+    """Raw ones are kept, last observations of episodes too, and shown as VecNormalize now shows them."""
+    lanes = VecNormalize(DummyVecEnv([lambda: Counting(True), lambda: Counting(False)]), gamma=0.9)
+    model = small(lanes, n_steps=12, gamma=0.9).learn(3 * 24)
+    (first, *_), shown = model.experience.newest(3), model._newest(3)[0]
+    steps = [*range(5), *range(5), 0, 1]
+    for stored in (first.observations, first.next_observations - 1):
+        torch.testing.assert_close(stored[..., 0], torch.tensor(steps, dtype=torch.float32)[:, None].expand(-1, 2))
+    assert (first.rewards == 1).all()
+    for part in ("observations", "next_observations"):
+        expected = lanes.normalize_obs(vars(first)[part].numpy())
+        np.testing.assert_array_equal(vars(shown)[part].numpy(), expected)
+    np.testing.assert_allclose(shown.rewards.numpy(), lanes.normalize_reward(first.rewards.numpy()), rtol=1e-6)
+    lanes.obs_rms.mean += 1
+    assert not torch.equal(model._newest(3)[0].observations, shown.observations)
+    assert model._rows(torch.tensor([0])).observations[0, 0] == model._newest(3)[0].observations[0, 0, 0]
 
 
 def test_lambda_advantages_are_the_definition():
@@ -553,7 +603,9 @@ def test_the_value_of_a_policy_is_estimated_without_bias_from_actions_of_another
     value.network[0].weight.data[0] = torch.tensor(process.v)
     ensemble.weights[0].data[:] = torch.randn(2, 3, 1)
     ensemble.actions.by_state.data[:] = torch.tensor(process.advantage)
-    ensemble.rescale(torch.tensor(0.1))
+    for critic in ("value", "advantage"):
+        model.policy.average(critic, 1.0)
+    model.policy.rescale_advantage(torch.tensor(0.1))
     behaviour = np.full((3, 4), 0.25)
     model.experience.append(process.transitions(behaviour, 40_000))
     states, estimates = model._sampled_values(40_000)
@@ -1225,6 +1277,8 @@ def test_a_space_that_cannot_be_written_is_refused():
         ({"evaluate_every": 0}, "evaluate_every is 0; pass a whole number"),
         ({"exploration": 1.1}, "exploration is 1.1; pass a number between 0 and 1"),
         ({"mutation": -0.1}, "mutation is -0.1"),
+        ({"tau": 1.5}, "tau is 1.5; pass a number between 0 and 1"),
+        ({"tau": 0.0}, "tau is 0, so no critic would ever be used"),
         ({"gamma": 1.5}, "gamma is 1.5"),
         ({"gae_lambda": float("nan")}, "gae_lambda is nan"),
         ({"target": "best"}, "target is 'best'; choose"),

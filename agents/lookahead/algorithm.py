@@ -4,12 +4,12 @@ Policy improvement by lookahead replaces pi(. | s) by the law of the best of K d
 fitted, the improved law is distilled into the policy's network, and it begins again. One iteration:
 
 1. *collect*: n_steps in each environment with the policy, a share of the actions mutated (:mod:`.actors`); the raw
-   transitions are kept;
+   transitions are kept, and where VecNormalize normalises, it does so whenever they are used;
 2. *evaluate*: fit V, then the advantages A(s, a), an ensemble, to one-step or lambda targets made with that V
    (:mod:`.targets`);
-3. *distil*: in recently visited states draw candidates from the policy, a share of them mutated, weigh them by the
-   lookahead operator (:mod:`.weights`) according to their mean advantage, and raise the likelihood of actions drawn by
-   weight. Where all actions can be listed the exact law is fitted instead.
+3. *distil*: in states of what the advantages were fitted to draw candidates from the policy, a share of them mutated,
+   weigh them by the lookahead operator (:mod:`.weights`) according to their mean advantage, and raise the likelihood of
+   actions drawn by weight. Where all actions can be listed the exact law is fitted instead.
 
 Exploration is thus no business of the policy, which may become as sure of itself as the operator makes it: what is
 tried is told by the mutations, and A is fitted to whatever was tried.
@@ -26,7 +26,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast, final
@@ -40,7 +40,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import Tensor
 
 from ...models._checks import whole_number
@@ -103,6 +103,8 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         value_epochs: The same for V.
         actor_epochs: The same for the policy.
         target: ``"one-step"``, ``"lambda"``, or ``"auto"``: the one that predicts new rollouts better.
+        tau: Share of the newest critics in the averages of them that targets and ranks are made with, at every gradient
+            step; 1 averages nothing.
         enumerate_up_to: Discrete actions up to this number are all compared, with the exact law.
         stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device: As in stable-baselines3.
 
@@ -138,6 +140,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         value_epochs: int = 10,
         actor_epochs: int = 4,
         target: Literal["auto", "one-step", "lambda"] = "auto",
+        tau: float = 1.0,
         enumerate_up_to: int = 256,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -174,6 +177,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         self.evaluate_every = evaluate_every
         self.advantage_epochs, self.value_epochs, self.actor_epochs = advantage_epochs, value_epochs, actor_epochs
         self.target: Literal["auto", "one-step", "lambda"] = target
+        self.tau = tau
         self._require_hyperparameters()
         if _init_setup_model:
             self._setup_model()
@@ -188,11 +192,13 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
                 kind = "real" if name == "K" else "whole"
                 raise AgentError(f"{name} is {value!r}; pass a {kind} number of at least 1")
             setattr(self, name, float(value) if name == "K" else int(value))
-        for name in ("gamma", "gae_lambda", "exploration", "mutation"):
+        for name in ("gamma", "gae_lambda", "exploration", "mutation", "tau"):
             value = vars(self)[name]
             if not (_is_number(value) and 0 <= value <= 1):
                 raise AgentError(f"{name} is {value!r}; pass a number between 0 and 1")
             setattr(self, name, float(value))
+        if self.tau == 0:
+            raise AgentError("tau is 0, so no critic would ever be used; pass a number above 0, to 1")
         if self.target not in ("auto", "one-step", "lambda"):
             raise AgentError(f"target is {self.target!r}; choose 'auto', 'one-step' or 'lambda'")
         if self.target == "auto" and self.n_critics < 2:
@@ -272,12 +278,13 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             self._is_masked = is_masked
             self._last_masks = self._masks(reset_infos)
             self._require_finite("observation", self._last_obs)
+            self._last_original_obs = self._original(self._last_obs)
         return prepared
 
     # collecting
 
     def collect_rollout(self, callback: BaseCallback) -> Transitions | None:
-        """One rollout (n_steps, n_envs, ...), or None if the callback stops it."""
+        """One rollout (n_steps, n_envs, ...), not normalised, or None if the callback stops it."""
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         steps: list[Transitions] = []
@@ -294,6 +301,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         """One step of every environment, (n_envs, ...)."""
         env = cast("VecEnv", self.env)
         observations, masks = self._tensors(self._last_obs), self.policy.masks_to_tensor(self._last_masks)
+        before = self._tensors(self._last_original_obs)
         # Until all of the step is known to be sound the environment stands where nothing is known; then it is reset.
         self._last_obs = None
         codes = self._explore(observations, masks)
@@ -305,6 +313,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             [env.unwrapped.reset_infos[i] if dones[i] else info for i, info in enumerate(infos)]
         )
         self._last_obs = cast("Any", new_obs)
+        self._last_original_obs = after = self._original(new_obs)
         callback.update_locals(locals())
         if not callback.on_step():
             return None
@@ -313,10 +322,10 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             done and not info.get("TimeLimit.truncated", False) for done, info in zip(dones, infos, strict=True)
         ]
         return Transitions(
-            observations,
-            self._tensors(self._finished(new_obs, dones, infos)),
+            before,
+            self._tensors(self._finished(after, dones, infos)),
             codes,
-            self._floats(rewards),
+            self._floats(rewards if self._normalizer is None else self._normalizer.get_original_reward()),
             self._floats(terminated),
             self._floats(dones),
             masks,
@@ -334,14 +343,39 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             return new_obs
         finished = {key: np.array(one) for key, one in new_obs.items()} if isinstance(new_obs, dict) else new_obs.copy()
         for i in np.flatnonzero(dones):
-            last = infos[i]["terminal_observation"]
+            last: Any = infos[i]["terminal_observation"]
+            last = last if self._normalizer is None else self._normalizer.unnormalize_obs(last)
             if isinstance(finished, dict):
                 for key, one in last.items():
-                    finished[key][i] = one
+                    _put(finished[key], int(i), one)
             else:
-                finished[i] = last
+                _put(finished, int(i), last)
         self._require_finite("observation", finished)
         return finished
+
+    @property
+    def _normalizer(self) -> VecNormalize | None:
+        return self.env if isinstance(self.env, VecNormalize) else None
+
+    def _original(self, observations: Any) -> Any:
+        """Observations of this moment before they were normalised."""
+        return observations if self._normalizer is None else self._normalizer.get_original_obs()
+
+    def _shown(self, transitions: Transitions) -> Transitions:
+        """Transitions as networks see them: by the normalisation of today, not of when they were stored."""
+        normalizer = self._normalizer
+        if normalizer is None:
+            return transitions
+        arrays = to_arrays(vars(transitions))
+        parts = ("observations", "next_observations")
+        normalized = {name: self._tensors(normalizer.normalize_obs(arrays[name])) for name in parts}
+        return replace(transitions, **normalized, rewards=self._floats(normalizer.normalize_reward(arrays["rewards"])))
+
+    def _rows(self, index: Tensor) -> Transitions:
+        return self._shown(self.experience.rows(index))
+
+    def _newest(self, n: int) -> list[Transitions]:
+        return [self._shown(rollout) for rollout in self.experience.newest(n)]
 
     def _masks(self, infos: list[dict[str, Any]]) -> NDArray[np.bool_] | None:
         """What is allowed in each environment now (n_envs, n_1 + ... + n_d); None where nothing is masked."""
@@ -393,7 +427,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
     # learning
 
     def train(self, rollout: Transitions) -> None:
-        """One iteration's learning from a new rollout (n_steps, n_envs, ...).
+        """One iteration's learning from a new rollout (n_steps, n_envs, ...), not normalised.
 
         Raises:
             AgentError: A network overflowed. The rollout is dropped, and the networks are what they were before.
@@ -415,13 +449,13 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         self._update_learning_rate(optimizers)
         evaluates = self._n_updates % (self.evaluate_every or sys.maxsize) == 0
         if evaluates and self.target == "auto":
-            self._gather_evidence(rollout)
+            self._gather_evidence(self._shown(rollout))
         self.experience.append(rollout)
+        assignment = self._assignment()
         if evaluates:
-            assignment = self._assignment()
-            self._fit_value(rollout, assignment)
+            self._fit_value(self._shown(rollout), assignment)
             self._fit_advantages(assignment, rollout.rewards.numel())
-        self._distil(rollout.rewards.numel())
+        self._distil(assignment, rollout.rewards.numel())
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
@@ -462,10 +496,11 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         losses: list[Tensor] = []
         for _ in range(VALUE_ROUNDS):
             observations, values = self._sampled_values(rollout.rewards.numel()) if from_all else self._returns(rollout)
-            self.policy.value.rescale(values)
+            self.policy.rescale_value(values)
             for rows in self._passes(len(values), self.value_epochs / VALUE_ROUNDS):
                 loss = self.policy.value_loss(take(observations, rows), values[rows])
                 self._descend(self.policy.value_optimizer, loss)
+                self.policy.average("value", self.tau)
                 losses.append(loss.detach())
         self._conclude("value", losses)
 
@@ -477,7 +512,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
     @torch.no_grad()
     def _sampled_values(self, n: int) -> tuple[Observations, Tensor]:
         """``n`` states of all experience and estimates of V there; see :mod:`.targets`."""
-        some = self.experience.rows(torch.randint(self.experience.size, (n,), device=self.device))
+        some = self._rows(torch.randint(self.experience.size, (n,), device=self.device))
         deltas, values = self._one_step_targets(some)
         scores = torch.cat([self._relative_scores(chunk).mean(0) for chunk in some.split(_CHUNK)])
         return some.observations, values + deltas - scores
@@ -489,7 +524,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         data = {target: self._regression(target, draws) for target in dict.fromkeys(order)}
         spread = torch.stack([regression.targets.std(correction=0) for regression in data.values()]).max()
         scale = torch.where(spread > 0, spread, 1.0)
-        self.policy.advantage.rescale(scale)
+        self.policy.rescale_advantage(scale)
         losses: list[Tensor] = []
         for i in range(draws[0]):
             batches = {target: regression.batch(i) for target, regression in data.items()}
@@ -500,6 +535,7 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             predicted = self.policy.advantage(features, codes[:, :, None]).squeeze(-1)
             loss = (predicted - targets / scale).square().mean()
             self._descend(self.policy.advantage_optimizer, loss)
+            self.policy.average("advantage", self.tau)
             losses.append(loss.detach())
         self._conclude("advantage", losses)
 
@@ -510,10 +546,10 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             drawn = torch.randint(self.experience.size, shape, device=self.device)
             # Targets are needed for what was drawn only, however long the memory.
             rows, draws = drawn.unique(return_inverse=True)
-            transitions = self.experience.rows(rows)
+            transitions = self._rows(rows)
             targets, _ = self._one_step_targets(transitions)
         else:
-            recent = self.experience.newest(LAMBDA_ROLLOUTS)
+            recent = self._newest(LAMBDA_ROLLOUTS)
             transitions = combine(torch.cat, [rollout.flat() for rollout in recent])
             targets = torch.cat([self._lambda_targets(rollout, self.gae_lambda)[0].flatten() for rollout in recent])
             draws = torch.randint(len(targets), shape, device=self.device)
@@ -532,9 +568,9 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
         deltas, values = (part.view(rollout.rewards.shape) for part in self._one_step_targets(rollout.flat()))
         return lambda_advantages(deltas, rollout.ends, self.gamma * gae_lambda), values
 
-    def _distil(self, n_new: int) -> None:
-        """Fit the policy to the lookahead law in states visited lately, in proportion to the new transitions."""
-        states = self._recent_states(n_new * self.actor_epochs)
+    def _distil(self, assignment: list[Target], n_new: int) -> None:
+        """Fit the policy to the lookahead law, with gradient steps in proportion to the new transitions."""
+        states = self._states_to_improve(assignment, n_new * self.actor_epochs)
         candidates, weights = self._lookahead(states)
         losses: list[Tensor] = []
         for rows in self._passes(len(weights), n_new * self.actor_epochs / len(weights)):
@@ -563,12 +599,18 @@ class KSampleLookahead(BaseAlgorithm, KeepsExperience):
             )
         self.logger.record(f"train/{network}_loss", loss)
 
-    def _recent_states(self, n: int) -> Transitions:
-        """At most ``n`` of the last STEPS_PER_ITERATION transitions, or of the last rollout if that is longer."""
+    def _states_to_improve(self, assignment: list[Target], n: int) -> Transitions:
+        """At most ``n`` states, and no more than STEPS_PER_ITERATION or a rollout has, of those A knows about.
+
+        With one-step targets that is all experience: in a state seen long ago A has changed since. Lambda targets
+        know of recent states only.
+        """
         n_rollouts = math.ceil(STEPS_PER_ITERATION / (cast("int", self.n_steps) * self.n_envs))
-        recent = combine(torch.cat, [rollout.flat() for rollout in self.experience.newest(n_rollouts)])
-        if n >= len(recent.rewards):
-            return recent
+        newest = self._newest(n_rollouts)
+        n = min(n, sum(rollout.rewards.numel() for rollout in newest))
+        if "lambda" not in assignment:
+            return self._rows(torch.randint(self.experience.size, (n,), device=self.device))
+        recent = combine(torch.cat, [rollout.flat() for rollout in newest])
         rows = torch.randperm(len(recent.rewards), device=self.device)[:n]
         return recent.map(lambda tensor: tensor[rows])
 
@@ -809,6 +851,11 @@ class _Regression:
 def _with_suffix(path: str | Path) -> Path:
     path = Path(path)
     return path if path.suffix else path.with_suffix(".zip")
+
+
+def _put(rows: NDArray[Any], i: int, row: NDArray[Any]) -> None:
+    """Set a row; whole numbers that were normalised and are back may be a little off."""
+    rows[i] = np.rint(row) if rows.dtype.kind in "iu" else row
 
 
 def _is_number(value: object) -> bool:

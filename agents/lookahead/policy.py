@@ -1,12 +1,14 @@
 """The networks of the agent under stable-baselines3's policy interface.
 
 Actor, advantages and value each have features of their own: three losses pull in three directions, and for vectors the
-features are the observation itself.
+features are the observation itself. V and A as others see them are averages over what their networks were in the last
+gradient steps, as slow as asked.
 """
 
 # stable-baselines3 and torch leave many of their types open, which the strict mode would report at each use.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 
 from ..base import Space
@@ -35,6 +38,8 @@ from .critics import AdvantageEnsemble, ValueFunction
 
 Layers = Sequence[int]
 NetArch = Layers | Mapping[str, Layers]
+
+_CRITICS = ("value_features", "value", "advantage_features", "advantage")
 
 
 class LookaheadPolicy(BasePolicy):
@@ -98,6 +103,8 @@ class LookaheadPolicy(BasePolicy):
         self.actor = make_actor(n, action_space, arch["pi"], activation_class)
         self.value = ValueFunction(n, arch["vf"], activation_class, initial_value)
         self.advantage = AdvantageEnsemble(n, action_space, n_critics, arch["af"])
+        self.slow = nn.ModuleDict({name: copy.deepcopy(getattr(self, name)) for name in _CRITICS})
+        self.slow.requires_grad_(False)
         rate = lr_schedule(1)
         self.actor_optimizer = self._optimizer(rate, self.actor_features, self.actor)
         self.value_optimizer = self._optimizer(rate, self.value_features, self.value)
@@ -107,22 +114,48 @@ class LookaheadPolicy(BasePolicy):
         """Features (B, n) the actor sees."""
         return self.extract_features(observations, self.actor_features)
 
-    def features_for_advantage(self, observations: PyTorchObs) -> Tensor:
-        """Features (B, n) the advantages see."""
-        return self.extract_features(observations, self.advantage_features)
-
     def values(self, observations: PyTorchObs) -> Tensor:
-        """V (B,)."""
-        return self.value(self.extract_features(observations, self.value_features))
+        """V (B,), averaged."""
+        value, extractor = cast("ValueFunction", self.slow["value"]), self.slow["value_features"]
+        return value(self.extract_features(observations, cast("BaseFeaturesExtractor", extractor)))
 
     def value_loss(self, observations: PyTorchObs, returns: Tensor) -> Tensor:
-        """Mean squared error of V against ``returns`` (B,), in their standard deviations."""
+        """Mean squared error of V, not averaged, against ``returns`` (B,), in their standard deviations."""
         return self.value.loss(self.extract_features(observations, self.value_features), returns)
 
     def advantages(self, observations: PyTorchObs, codes: Tensor) -> Tensor:
-        """Advantages (n_critics, B, m) of ``codes`` (B, m, width)."""
-        scale = cast("Tensor", self.advantage.scale)
-        return scale * self.advantage(self.features_for_advantage(observations)[None], codes[None])
+        """Advantages (n_critics, B, m) of ``codes`` (B, m, width), averaged."""
+        advantage = cast("AdvantageEnsemble", self.slow["advantage"])
+        extractor = cast("BaseFeaturesExtractor", self.slow["advantage_features"])
+        features = self.extract_features(observations, extractor)
+        return cast("Tensor", advantage.scale) * advantage(features[None], codes[None])
+
+    def features_for_advantage(self, observations: PyTorchObs) -> Tensor:
+        """Features (B, n) the advantages being fitted see."""
+        return self.extract_features(observations, self.advantage_features)
+
+    def rescale_value(self, returns: Tensor) -> None:
+        """Take over mean and standard deviation of ``returns``, V and its average staying what they were."""
+        self.value.rescale(returns)
+        cast("ValueFunction", self.slow["value"]).rescale(returns)
+
+    def rescale_advantage(self, scale: Tensor) -> None:
+        """Give A in units of ``scale``, A and its average staying what they were."""
+        self.advantage.rescale(scale)
+        cast("AdvantageEnsemble", self.slow["advantage"]).rescale(scale)
+
+    def average(self, critic: str, tau: float) -> None:
+        """Move the average of ``"value"`` or ``"advantage"`` a share ``tau`` of the way to what the networks are."""
+        for name in (critic, f"{critic}_features"):
+            network, slow = cast("nn.Module", getattr(self, name)), self.slow[name]
+            polyak_update(network.parameters(), slow.parameters(), tau)
+            for kept, newest in zip(slow.buffers(), network.buffers(), strict=True):
+                kept.copy_(newest)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """As in stable-baselines3; the averages are evaluated only."""
+        super().set_training_mode(mode)
+        self.slow.train(False)
 
     def action_probabilities(self, observations: PyTorchObs) -> Tensor:
         """The law of a Discrete action (B, n).
