@@ -88,6 +88,7 @@ ABLATIONS: dict[str, Mapping[str, Any]] = {
     "lambda target": {"target": "lambda"},
     "Monte-Carlo target": {"target": "lambda", "gae_lambda": 1.0},
     "4 advantage epochs": {"advantage_epochs": 4},
+    "critics averaged, tau = .1": {"tau": 0.1},
     "no mutation of candidates": {"mutation": 0.0},
     "no exploration": {"exploration": 0.0},
 }

@@ -492,14 +492,18 @@ def test_critics_are_averaged_over_gradient_steps():
         assert not parameter.requires_grad
 
 
-def test_normalisation_is_that_of_today_and_not_of_when_transitions_were_stored():
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_normalisation_is_that_of_today_and_not_of_when_transitions_were_stored(dtype: Any):
     """Raw ones are kept, last observations of episodes too, and shown as VecNormalize now shows them."""
-    lanes = VecNormalize(DummyVecEnv([lambda: Counting(True), lambda: Counting(False)]), gamma=0.9)
+    games = [Counting(True), Counting(False)]
+    for game in games:
+        game.observation_space = spaces.Box(0, 10, (1,), dtype)
+    lanes = VecNormalize(DummyVecEnv([lambda: games[0], lambda: games[1]]), gamma=0.9)
     model = small(lanes, n_steps=12, gamma=0.9).learn(3 * 24)
     (first, *_), shown = model.experience.newest(3), model._newest(3)[0]
     steps = [*range(5), *range(5), 0, 1]
     for stored in (first.observations, first.next_observations - 1):
-        torch.testing.assert_close(stored[..., 0], torch.tensor(steps, dtype=torch.float32)[:, None].expand(-1, 2))
+        torch.testing.assert_close(stored[..., 0], torch.tensor(np.array(steps, dtype))[:, None].expand(-1, 2))
     assert (first.rewards == 1).all()
     for part in ("observations", "next_observations"):
         expected = lanes.normalize_obs(vars(first)[part].numpy())
