@@ -43,9 +43,13 @@ def _load(
     """The algorithm in a file, as ``KSampleLookahead.load`` reads it."""
     from ..agents.lookahead import KSampleLookahead
     from ..agents.lookahead.saving import hyperparameter_names
+    from ..agents.storage import read_archive
 
     known = {*hyperparameter_names(KSampleLookahead), "tensorboard_log"}
     replaced = {name: value for name, value in {**(custom_objects or {}), **arguments}.items() if name in known}
+    if "learning_rate" in read_archive(Path(path)).get("custom_objects", ()):
+        # A rate that falls is not in the file. Who goes on to train has handed it over; nobody else needs one.
+        replaced.setdefault("learning_rate", 0.0)
     model = KSampleLookahead.load(path, env, device=device, custom_objects=_with_plain_rate(replaced))
     model.set_random_seed(seed)
     return model

@@ -1,6 +1,7 @@
 """What advantages are fitted to.
 
-With delta = r + gamma V(s') - V(s), V(s') counted as 0 where the process terminated, there are two targets:
+With delta = r + gamma V(s') - V(s), V(s') counted as 0 where the process terminated, and V, as A below, the average of
+its networks over the last gradient steps, there are two targets:
 
 * *one-step*: delta itself, over all experience. It does not depend on the policy that chose the later actions, so old
   transitions serve as well as new ones; its noise is that of one reward and one transition; but an error of V stands in
