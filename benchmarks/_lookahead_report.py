@@ -27,6 +27,9 @@ FloatArray = NDArray[np.float64]
 Result = tuple[Run, Row]
 """A run and the row it left."""
 
+MOST_COLUMNS = 3
+"""Panels beside each other in a figure."""
+
 HALF = 0.5
 """The score whose price in environment steps is told, half way from uniform play to the optimum."""
 
@@ -227,9 +230,14 @@ def _plots(curves: Sequence[Curves]) -> dict[str, Figure]:
 
 def _learning_curves(curves: Sequence[Curves]) -> Figure:
     tasks = _by_task(curves)
+    n_columns = min(MOST_COLUMNS, len(tasks))
+    n_rows = -(-len(tasks) // n_columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(4.6 * len(tasks), 3.4), layout="constrained")
-        for axes, (task, several) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
+        figure = Figure(figsize=(4.6 * n_columns, 3.4 * n_rows), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+        for empty in panels[len(tasks) :]:
+            empty.remove()
+        for axes, (task, several) in zip(panels, tasks.items(), strict=False):
             for i, curve in enumerate(several):
                 _band(axes, curve, _colour(curve.label, i))
             axes.set_title(task, fontsize=10)
